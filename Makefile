@@ -1,0 +1,46 @@
+# The front door. Every target sets up what it needs; Python 3.11+ and make are enough.
+PYTHON ?= python3
+SCENARIO ?= accept
+VENV := .venv
+RUN := $(VENV)/bin/python
+export PYTHONUNBUFFERED = 1
+
+.PHONY: help demo scenarios lab test lint format lock clean setup
+
+help:
+	@echo "make demo [SCENARIO=accept]   play a call with a warm transfer, offline, and listen to it"
+	@echo "make scenarios                the calls that can be played"
+	@echo "make lab                      the offline phone lab, to point a worker at"
+	@echo "make test                     all tests"
+	@echo "make lint                     formatting, lint and types"
+
+setup:
+	@$(PYTHON) tools/bootstrap.py $(VENV) requirements-dev.txt
+
+demo: setup
+	@exec $(RUN) -m lab.play $(SCENARIO)
+
+scenarios: setup
+	@exec $(RUN) -m lab.play --list
+
+lab: setup
+	@exec $(RUN) -m lab
+
+test: setup
+	@exec $(RUN) -m pytest
+
+lint: setup
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m ruff check .
+	@$(RUN) -m mypy
+
+format: setup
+	@$(RUN) -m ruff format .
+	@$(RUN) -m ruff check --fix .
+
+# Only for those who change dependencies; needs uv.
+lock:
+	@tools/lock.sh
+
+clean:
+	rm -rf $(VENV) build out .pytest_cache .mypy_cache .ruff_cache
