@@ -1,0 +1,247 @@
+"""Rooms: who is in them, who is told what and when, and how long they live."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator
+
+from livekit.protocol import agent_dispatch, models, rtc
+
+from lab.naming import mask, new_sid
+from lab.server.participant import Participant, Track
+from lab.server.settings import ServerSettings
+from lab.tasks import TaskSet
+
+logger = logging.getLogger("lab.server.rooms")
+
+
+class Room:
+    """One room. Agents do not keep it alive."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: ServerSettings,
+        tasks: TaskSet,
+        on_closed: Callable[[Room], None],
+        *,
+        empty_timeout: float | None = None,
+        departure_timeout: float | None = None,
+        metadata: str = "",
+    ) -> None:
+        self.name = name
+        self.sid = new_sid("RM_")
+        self.settings = settings
+        self.metadata = metadata
+        self.empty_timeout = settings.empty_timeout if empty_timeout is None else empty_timeout
+        self.departure_timeout = settings.departure_timeout if departure_timeout is None else departure_timeout
+        self.participants: dict[str, Participant] = {}
+        self.dispatches: dict[str, agent_dispatch.AgentDispatch] = {}
+        self._created_at = time.time()
+        self.tasks = tasks
+        self._on_closed = on_closed
+        self._announced: set[str] = set()
+        """Sids of the participants that the others know of."""
+        self._batch: dict[str, models.ParticipantInfo | None] = {}
+        """Sids that wait for the next batch: None for a join, the last info for a leave."""
+        self._batch_timer: asyncio.TimerHandle | None = None
+        self._end_timer: asyncio.TimerHandle | None = None
+        self._had_people = False
+        self._schedule_end()
+
+    def info(self) -> models.Room:
+        return models.Room(
+            sid=self.sid,
+            name=self.name,
+            empty_timeout=int(self.empty_timeout),
+            departure_timeout=int(self.departure_timeout),
+            creation_time=int(self._created_at),
+            creation_time_ms=int(self._created_at * 1000),
+            metadata=self.metadata,
+            num_participants=sum(not p.permission.hidden for p in self.participants.values()),
+            enabled_codecs=[models.Codec(mime="audio/opus")],
+        )
+
+    def visible_to(self, viewer: Participant) -> Iterator[Participant]:
+        """The participants that `viewer` may know of, itself not among them."""
+        return (p for p in self.participants.values() if p is not viewer and p.active and not p.permission.hidden)
+
+    def find_track(self, sid: str) -> Track | None:
+        return next((p.tracks[sid] for p in self.participants.values() if sid in p.tracks), None)
+
+    # -- who is told what
+
+    def update(self, participant: Participant) -> None:
+        """Tells everybody, at once, what `participant` is like now."""
+        self._batch.pop(participant.sid, None)
+        self._announced.add(participant.sid)
+        self._tell(participant, participant.info())
+
+    def _tell(self, about: Participant | None, info: models.ParticipantInfo) -> None:
+        message = rtc.ParticipantUpdate(participants=[info])
+        for participant in list(self.participants.values()):
+            if participant is about or not info.permission.hidden:
+                participant.signal(update=message)
+
+    def announce(self, participant: Participant) -> None:
+        """Makes a newcomer known: one with a track at once, one without in the next batch, as the real server does."""
+        participant.signal(update=rtc.ParticipantUpdate(participants=[participant.info()]))
+        if participant.tracks:
+            self.update(participant)
+        else:
+            self._enqueue(participant.sid, None)
+
+    def _announce_leave(self, participant: Participant, published: bool) -> None:
+        if participant.sid not in self._announced:
+            self._batch.pop(participant.sid, None)
+            return
+        self._announced.discard(participant.sid)
+        if published:
+            self._tell(None, participant.info())
+        else:
+            self._enqueue(participant.sid, participant.info())
+
+    def _enqueue(self, sid: str, info: models.ParticipantInfo | None) -> None:
+        self._batch[sid] = info
+        if self._batch_timer is None:
+            loop = asyncio.get_running_loop()
+            self._batch_timer = loop.call_later(self.settings.announce_interval, self._flush)
+
+    def _flush(self) -> None:
+        self._batch_timer = None
+        batch, self._batch = self._batch, {}
+        present = {p.sid: p for p in self.participants.values()}
+        for sid, info in batch.items():
+            if info is not None:
+                self._tell(None, info)
+            elif sid in present:
+                self.update(present[sid])
+
+    # -- who is here
+
+    def add(self, participant: Participant) -> None:
+        """Lets `participant` in and wires the subscriptions both ways. A client announces itself once it is active."""
+        self.participants[participant.identity] = participant
+        if not participant.is_agent:
+            self._had_people = True
+        self._schedule_end()
+        if participant.active:
+            self.announce(participant)
+        for other in list(self.participants.values()):
+            if other is not participant:
+                self._wire(participant, other)
+                self._wire(other, participant)
+
+    @staticmethod
+    def _wire(listener: Participant, speaker: Participant) -> None:
+        if listener.auto_subscribe and listener.permission.can_subscribe:
+            for track in list(speaker.tracks.values()):
+                listener.subscribe(track)
+
+    def take_out(self, participant: Participant, reason: models.DisconnectReason) -> bool:
+        """Removes `participant` from the room without ending its connection; False when it is not here any more."""
+        if self.participants.get(participant.identity) is not participant:
+            return False
+        published = bool(participant.tracks)
+        participant.state, participant.disconnect_reason = models.ParticipantInfo.DISCONNECTED, reason
+        del self.participants[participant.identity]
+        for other in list(self.participants.values()):
+            for track in list(participant.tracks.values()):
+                other.unsubscribe(track)
+            for track in list(other.tracks.values()):
+                participant.unsubscribe(track)
+        self._announce_leave(participant, published)
+        self._schedule_end()
+        return True
+
+    async def remove(self, participant: Participant, reason: models.DisconnectReason) -> None:
+        if self.take_out(participant, reason):
+            logger.info("%s left %s", mask(participant.identity), mask(self.name))
+            await participant.close(reason)
+
+    # -- tracks and data
+
+    def publish(self, track: Track) -> None:
+        self.update(track.owner)
+        for listener in list(self.participants.values()):
+            if listener is not track.owner:
+                self._wire(listener, track.owner)
+
+    def unpublish(self, track: Track) -> None:
+        if track.owner.tracks.pop(track.sid, None):
+            self.update(track.owner)
+        for participant in list(self.participants.values()):
+            participant.unsubscribe(track)
+
+    def route_data(self, sender: Participant | None, packet: models.DataPacket, reliable: bool) -> None:
+        """Carries a data packet to its destinations, or to everybody else; the server's own have no sender."""
+        if sender:
+            packet.participant_identity, packet.participant_sid = sender.identity, sender.sid
+        destinations = set(packet.destination_identities)
+        for participant in list(self.participants.values()):
+            if participant is not sender and (not destinations or participant.identity in destinations):
+                participant.receive_data(packet, reliable)
+
+    # -- how long it lives
+
+    def _schedule_end(self) -> None:
+        if self._end_timer:
+            self._end_timer.cancel()
+            self._end_timer = None
+        if all(p.is_agent for p in self.participants.values()):
+            limit = self.departure_timeout if self._had_people else self.empty_timeout
+            self._end_timer = asyncio.get_running_loop().call_later(limit, self._expire)
+
+    def _expire(self) -> None:
+        self.tasks.spawn(self.close(models.ROOM_CLOSED))
+
+    async def close(self, reason: models.DisconnectReason) -> None:
+        """Ends the room: everybody is disconnected for `reason`."""
+        self._on_closed(self)
+        for participant in list(self.participants.values()):
+            await self.remove(participant, reason)
+        for timer in (self._batch_timer, self._end_timer):
+            if timer:
+                timer.cancel()
+
+
+class RoomRegistry:
+    """The rooms of the server, by name."""
+
+    def __init__(self, settings: ServerSettings, tasks: TaskSet) -> None:
+        self._settings = settings
+        self._tasks = tasks
+        self._rooms: dict[str, Room] = {}
+
+    def get(self, name: str) -> Room | None:
+        return self._rooms.get(name)
+
+    def all(self) -> list[Room]:
+        return list(self._rooms.values())
+
+    def get_or_create(
+        self,
+        name: str,
+        *,
+        empty_timeout: float | None = None,
+        departure_timeout: float | None = None,
+        metadata: str = "",
+    ) -> Room:
+        """The room of that name; the values count only when it is made now."""
+        if name not in self._rooms:
+            self._rooms[name] = Room(
+                name,
+                self._settings,
+                self._tasks,
+                self._forget,
+                empty_timeout=empty_timeout,
+                departure_timeout=departure_timeout,
+                metadata=metadata,
+            )
+        return self._rooms[name]
+
+    def _forget(self, room: Room) -> None:
+        if self._rooms.get(room.name) is room:
+            del self._rooms[room.name]

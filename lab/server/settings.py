@@ -1,0 +1,33 @@
+"""What can be set on the lab's server. The defaults are the real server's values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+API_KEY = "devkey"
+API_SECRET = "lab-secret-lab-secret-lab-secret-lab"
+
+Edition = Literal["cloud", "oss"]
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    host: str = "127.0.0.1"
+    """Address to bind; anything but loopback is refused."""
+    port: int = 0
+    """TCP port of the signalling and UDP port of the media; 0 lets the system choose."""
+    api_key: str = API_KEY
+    api_secret: str = API_SECRET
+    edition: Edition = "cloud"
+    """`cloud` moves participants between rooms, `oss` answers "not implemented" as the open-source server does."""
+    empty_timeout: float = 300.0
+    """Seconds until a room closes that nobody but agents ever joined."""
+    departure_timeout: float = 20.0
+    """Seconds until a room closes after the last participant that is no agent has left."""
+    vanish_timeout: float = 20.0
+    """Seconds without signalling and media until a client counts as gone (livekit-server 1.13.4: 20 to 21)."""
+    announce_interval: float = 3.0
+    """Seconds between the batches in which participants without a track are announced."""
+    seed: int = 1
+    """Of the random numbers behind injected loss and jitter."""

@@ -1,0 +1,204 @@
+"""The worker protocol: workers register, a dispatch offers one job once, and the one that takes it gets a token."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any
+
+from aiohttp import WSMsgType, web
+from livekit import api
+from livekit.protocol import agent, agent_dispatch, models
+
+from lab.naming import mask, new_sid
+from lab.server.rooms import Room, RoomRegistry
+from lab.server.settings import ServerSettings
+from lab.server.tokens import Claims
+from lab.server.twirp import TwirpError, require
+from lab.tasks import TaskSet
+
+logger = logging.getLogger("lab.server.workers")
+
+ANSWER_LIMIT = 10.0
+"""Seconds that a worker has to say whether it takes a job."""
+
+
+class Worker:
+    """One registered worker process."""
+
+    def __init__(self, websocket: web.WebSocketResponse, registration: agent.RegisterWorkerRequest) -> None:
+        self.id = new_sid("AW_")
+        self.agent_name = registration.agent_name
+        self.status: agent.WorkerStatus = agent.WS_AVAILABLE
+        self.load = 0.0
+        self.answers: dict[str, asyncio.Future[agent.AvailabilityResponse]] = {}
+        self._websocket = websocket
+
+    async def send(self, **message: Any) -> None:
+        await self._websocket.send_bytes(agent.ServerMessage(**message).SerializeToString())
+
+
+class Dispatcher:
+    """Knows the workers and gives them jobs."""
+
+    def __init__(self, settings: ServerSettings, server_info: models.ServerInfo) -> None:
+        self._settings = settings
+        self._server_info = server_info
+        self.workers: dict[str, Worker] = {}
+        self.jobs: dict[str, agent.Job] = {}
+        self.url = ""
+
+    async def serve(self, websocket: web.WebSocketResponse) -> None:
+        """Speaks with one worker until it goes."""
+        worker: Worker | None = None
+        try:
+            async for frame in websocket:
+                if frame.type != WSMsgType.BINARY:
+                    continue
+                message = agent.WorkerMessage.FromString(frame.data)
+                if message.WhichOneof("message") == "register":
+                    worker = Worker(websocket, message.register)
+                    self.workers[worker.id] = worker
+                    info = agent.RegisterWorkerResponse(worker_id=worker.id, server_info=self._server_info)
+                    await worker.send(register=info)
+                    logger.info("worker %s registered as %r", worker.id, worker.agent_name)
+                elif worker:
+                    await self._on_message(worker, message)
+        finally:
+            if worker:
+                del self.workers[worker.id]
+                for answer in worker.answers.values():
+                    answer.cancel()
+
+    async def _on_message(self, worker: Worker, message: agent.WorkerMessage) -> None:
+        match message.WhichOneof("message"):
+            case "availability":
+                answer = worker.answers.get(message.availability.job_id)
+                if answer and not answer.done():
+                    answer.set_result(message.availability)
+            case "update_worker":
+                worker.load, worker.status = message.update_worker.load, message.update_worker.status
+            case "update_job":
+                if job := self.jobs.get(message.update_job.job_id):
+                    job.state.status, job.state.error = message.update_job.status, message.update_job.error
+            case "ping":
+                pong = agent.WorkerPong(last_timestamp=message.ping.timestamp, timestamp=int(time.time() * 1000))
+                await worker.send(pong=pong)
+
+    async def dispatch(
+        self, room: Room, agent_name: str, metadata: str = "", dispatch_id: str = ""
+    ) -> agent.Job | None:
+        """Offers a job for `room` to the workers of that name, each once. None when nobody takes it: it is never retried."""
+        dispatch_id = dispatch_id or new_sid("AD_")
+        job = agent.Job(
+            id=new_sid("AJ_"),
+            dispatch_id=dispatch_id,
+            type=agent.JT_ROOM,
+            room=room.info(),
+            agent_name=agent_name,
+            metadata=metadata,
+            state=agent.JobState(),
+        )
+        entry = room.dispatches.setdefault(
+            dispatch_id,
+            agent_dispatch.AgentDispatch(id=dispatch_id, agent_name=agent_name, room=room.name, metadata=metadata),
+        )
+        candidates = [w for w in self.workers.values() if w.agent_name == agent_name and w.status == agent.WS_AVAILABLE]
+        for worker in sorted(candidates, key=lambda w: w.load):
+            answer = await self._offer(worker, job)
+            if answer is not None and answer.available:
+                await self._assign(worker, job, room, answer)
+                entry.state.jobs.append(job)
+                return job
+        logger.warning("no worker takes the job for agent %r in %s", agent_name, mask(room.name))
+        return None
+
+    async def _offer(self, worker: Worker, job: agent.Job) -> agent.AvailabilityResponse | None:
+        answer = worker.answers[job.id] = asyncio.get_running_loop().create_future()
+        try:
+            await worker.send(availability=agent.AvailabilityRequest(job=job))
+            async with asyncio.timeout(ANSWER_LIMIT):
+                return await answer
+        except (TimeoutError, ConnectionError):
+            return None
+        except asyncio.CancelledError:
+            if answer.cancelled():  # the worker went
+                return None
+            raise
+        finally:
+            del worker.answers[job.id]
+
+    async def _assign(self, worker: Worker, job: agent.Job, room: Room, answer: agent.AvailabilityResponse) -> None:
+        self.jobs[job.id] = job
+        job.state.worker_id, job.state.participant_identity = worker.id, answer.participant_identity
+        job.state.status = agent.JS_RUNNING
+        grants = api.VideoGrants(
+            room_join=True,
+            room=room.name,
+            agent=True,
+            can_publish=True,
+            can_subscribe=True,
+            can_publish_data=True,
+            can_update_own_metadata=True,
+        )
+        token = (
+            api.AccessToken(self._settings.api_key, self._settings.api_secret)
+            .with_identity(answer.participant_identity)
+            .with_name(answer.participant_name)
+            .with_metadata(answer.participant_metadata)
+            .with_kind("agent")
+            .with_attributes(dict(answer.participant_attributes))
+            .with_grants(grants)
+        )
+        await worker.send(assignment=agent.JobAssignment(job=job, token=token.to_jwt(), url=self.url))
+
+    async def terminate(self, job_id: str, worker_id: str) -> None:
+        if worker := self.workers.get(worker_id):
+            await worker.send(termination=agent.JobTermination(job_id=job_id))
+
+
+class AgentDispatchService:
+    """The server API to dispatch agents by name."""
+
+    def __init__(self, rooms: RoomRegistry, dispatcher: Dispatcher, tasks: TaskSet) -> None:
+        self._rooms = rooms
+        self._dispatcher = dispatcher
+        self._tasks = tasks
+
+    async def CreateDispatch(
+        self, request: agent_dispatch.CreateAgentDispatchRequest, claims: Claims
+    ) -> agent_dispatch.AgentDispatch:
+        require(claims.may_admin(request.room))
+        room = self._rooms.get_or_create(request.room)
+        entry = agent_dispatch.AgentDispatch(
+            id=new_sid("AD_"), agent_name=request.agent_name, room=request.room, metadata=request.metadata
+        )
+        entry.state.created_at = time.time_ns()
+        room.dispatches[entry.id] = entry
+        self._tasks.spawn(self._dispatcher.dispatch(room, request.agent_name, request.metadata, entry.id))
+        return entry
+
+    async def ListDispatch(
+        self, request: agent_dispatch.ListAgentDispatchRequest, claims: Claims
+    ) -> agent_dispatch.ListAgentDispatchResponse:
+        dispatches = self._room(request.room, claims).dispatches.values()
+        found = [entry for entry in dispatches if request.dispatch_id in ("", entry.id)]
+        return agent_dispatch.ListAgentDispatchResponse(agent_dispatches=found)
+
+    async def DeleteDispatch(
+        self, request: agent_dispatch.DeleteAgentDispatchRequest, claims: Claims
+    ) -> agent_dispatch.AgentDispatch:
+        entry = self._room(request.room, claims).dispatches.pop(request.dispatch_id, None)
+        if entry is None:
+            raise TwirpError("not_found", "dispatch does not exist")
+        for job in entry.state.jobs:
+            await self._dispatcher.terminate(job.id, job.state.worker_id)
+        return entry
+
+    def _room(self, name: str, claims: Claims) -> Room:
+        require(claims.may_admin(name))
+        room = self._rooms.get(name)
+        if room is None:
+            raise TwirpError("unavailable", "no response from servers")
+        return room

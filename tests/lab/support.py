@@ -1,0 +1,144 @@
+"""Small tools for the lab's tests: waiting, SDK clients that hear and speak tones, API clients."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, TypeVar
+
+import numpy as np
+from livekit import api, rtc
+
+from lab.server import LabServer
+
+LIMIT = 20.0
+"""Seconds that a test waits for what it expects; far more than it takes on a quiet machine."""
+
+
+T = TypeVar("T")
+
+
+async def until(condition: Callable[[], T], what: str, limit: float = LIMIT) -> T:
+    """The first true value of `condition`; fails, naming `what`, when there is none within `limit` seconds."""
+    end = time.monotonic() + limit
+    while not (value := condition()):
+        assert time.monotonic() < end, f"not within {limit} s: {what}"
+        await asyncio.sleep(0.01)
+    return value
+
+
+def token(server: LabServer, identity: str, room: str, *, kind: str = "standard", **grants: Any) -> str:
+    video = api.VideoGrants(**{"room_join": True, "room": room, "can_update_own_metadata": True, **grants})
+    made = api.AccessToken(server.settings.api_key, server.settings.api_secret).with_identity(identity)
+    return made.with_kind(kind).with_grants(video).to_jwt()
+
+
+@asynccontextmanager
+async def client(server: LabServer, identity: str, room: str = "room", **grants: Any) -> AsyncIterator[rtc.Room]:
+    """An SDK client in a room."""
+    made = rtc.Room()
+    await made.connect(server.url, token(server, identity, room, **grants))
+    try:
+        yield made
+    finally:
+        await made.disconnect()
+
+
+@asynccontextmanager
+async def server_api(server: LabServer) -> AsyncIterator[api.LiveKitAPI]:
+    made = api.LiveKitAPI(server.http_url, server.settings.api_key, server.settings.api_secret)
+    try:
+        yield made
+    finally:
+        await made.aclose()  # type: ignore[no-untyped-call]
+
+
+class Tone:
+    """A sine that a client publishes for as long as it is wanted."""
+
+    def __init__(self, room: rtc.Room, hertz: float, name: str = "tone") -> None:
+        self._room, self._hertz, self._name = room, hertz, name
+        self._source = rtc.AudioSource(48000, 1)
+        self._task: asyncio.Task[None] | None = None
+        self.publication: rtc.LocalTrackPublication | None = None
+
+    async def __aenter__(self) -> Tone:
+        track = rtc.LocalAudioTrack.create_audio_track(self._name, self._source)
+        self.publication = await self._room.local_participant.publish_track(track)
+        self._task = asyncio.create_task(self._play())
+        return self
+
+    async def _play(self) -> None:
+        samples = np.arange(480)
+        position = 0
+        while True:
+            wave = 8000 * np.sin(2 * np.pi * self._hertz * (position + samples) / 48000)
+            position += 480
+            await self._source.capture_frame(rtc.AudioFrame(wave.astype(np.int16).tobytes(), 48000, 1, 480))
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._task and self.publication
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+        with suppress(Exception):
+            await self._room.local_participant.unpublish_track(self.publication.sid)
+        await self._source.aclose()
+
+
+class Ear:
+    """Hears every audio track that a client subscribes to; `hertz()` is the loudest tone of the last 200 ms."""
+
+    RATE = 48000
+
+    def __init__(self, room: rtc.Room) -> None:
+        self._tasks: list[asyncio.Task[None]] = []
+        self.heard: dict[str, np.ndarray] = {}
+        """By track sid: the last second of samples."""
+        self.arrivals: dict[str, list[float]] = {}
+        room.on("track_subscribed", self._on_track)
+        for participant in room.remote_participants.values():
+            for publication in participant.track_publications.values():
+                if publication.track:
+                    self._on_track(publication.track)
+
+    def _on_track(self, track: rtc.Track, *_: object) -> None:
+        if track.kind == rtc.TrackKind.KIND_AUDIO:
+            self._tasks.append(asyncio.create_task(self._listen(track)))
+
+    async def _listen(self, track: rtc.Track) -> None:
+        stream = rtc.AudioStream(track, sample_rate=self.RATE)
+        try:
+            async for event in stream:
+                samples = np.frombuffer(event.frame.data, np.int16)
+                known = self.heard.get(track.sid, np.zeros(0, np.int16))
+                self.heard[track.sid] = np.concatenate([known, samples])[-self.RATE :]
+        finally:
+            await stream.aclose()
+
+    def hertz(self, sid: str | None = None) -> float | None:
+        return loudest_tone(next(iter(self.heard.values()), None) if sid is None else self.heard.get(sid), self.RATE)
+
+    async def __aenter__(self) -> Ear:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def loudest_tone(samples: np.ndarray | None, rate: int) -> float | None:
+    """Frequency of the strongest tone of the last 200 ms in Hz; None where there is no sound."""
+    if samples is None or len(samples) < rate // 5:
+        return None
+    window = samples[-rate // 5 :].astype(float)
+    spectrum = np.abs(np.fft.rfft(window * np.hanning(len(window)))) / len(window)
+    strongest = int(spectrum.argmax())
+    return float(strongest * 5) if spectrum[strongest] > 100 else None
+
+
+def is_near(hertz: float) -> Callable[[float | None], bool]:
+    return lambda heard: heard is not None and abs(heard - hertz) <= 15
