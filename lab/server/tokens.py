@@ -40,6 +40,12 @@ class Claims:
     def may_admin(self, room: str) -> bool:
         return bool(self.video.get("roomAdmin")) and self.room == room
 
+    def may_call(self) -> bool:
+        return bool(self.sip.get("call"))
+
+    def may_manage_sip(self) -> bool:
+        return bool(self.sip.get("admin"))
+
     def may_move(self, room: str, destination: str) -> bool:
         return self.may_admin(room) and self.video.get("destinationRoom") == destination
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from livekit import api, rtc
@@ -29,7 +29,9 @@ async def until(condition: Callable[[], T], what: str, limit: float = LIMIT) -> 
     return value
 
 
-def token(server: LabServer, identity: str, room: str, *, kind: str = "standard", **grants: Any) -> str:
+def token(
+    server: LabServer, identity: str, room: str, *, kind: Literal["standard", "agent"] = "standard", **grants: Any
+) -> str:
     video = api.VideoGrants(**{"room_join": True, "room": room, "can_update_own_metadata": True, **grants})
     made = api.AccessToken(server.settings.api_key, server.settings.api_secret).with_identity(identity)
     return made.with_kind(kind).with_grants(video).to_jwt()
@@ -52,7 +54,7 @@ async def server_api(server: LabServer) -> AsyncIterator[api.LiveKitAPI]:
     try:
         yield made
     finally:
-        await made.aclose()  # type: ignore[no-untyped-call]
+        await made.aclose()
 
 
 class Tone:
@@ -83,7 +85,7 @@ class Tone:
         self._task.cancel()
         with suppress(asyncio.CancelledError):
             await self._task
-        with suppress(Exception):
+        if self._room.isconnected():  # in a room that is gone the SDK's call never returns
             await self._room.local_participant.unpublish_track(self.publication.sid)
         await self._source.aclose()
 

@@ -36,9 +36,8 @@ async def test_a_published_tone_is_heard_by_the_other_and_stops_when_it_is_unpub
 
 
 async def test_a_newcomer_hears_the_track_that_was_there_before(server: LabServer) -> None:
-    async with client(server, "alice") as alice, Tone(alice, 500):
-        async with client(server, "bob") as bob, Ear(bob) as ear:
-            await until(lambda: is_near(500)(ear.hertz()), "bob hears 500 Hz")
+    async with client(server, "alice") as alice, Tone(alice, 500), client(server, "bob") as bob, Ear(bob) as ear:
+        await until(lambda: is_near(500)(ear.hertz()), "bob hears 500 Hz")
 
 
 async def test_text_data_and_remote_calls_reach_the_other(server: LabServer) -> None:
@@ -59,9 +58,10 @@ async def test_text_data_and_remote_calls_reach_the_other(server: LabServer) -> 
         await until(lambda: texts == [long_text], "the long text arrives whole")
         await until(lambda: packets == [b"hello"], "the packet arrives")
 
-        @bob.local_participant.register_rpc_method("double")
         async def double(call: rtc.RpcInvocationData) -> str:
             return call.payload * 2
+
+        bob.local_participant.register_rpc_method("double", double)
 
         answer = await alice.local_participant.perform_rpc(destination_identity="bob", method="double", payload="ab")
         assert answer == "abab"

@@ -1,0 +1,535 @@
+"""Rooms reached by telephone, as livekit-sip does it: trunks, dispatch rules, calls in and calls out."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any, Self
+
+from livekit.protocol import models
+from livekit.protocol import sip as protocol
+
+from lab.naming import mask, new_sid, random_text
+from lab.server import LabServer, Participant, Room, Track, TwirpError
+from lab.server.tokens import Claims
+from lab.server.twirp import require
+from lab.sip.digest import Credentials
+from lab.sip.endpoint import SipEndpoint
+from lab.sip.leg import Leg
+from lab.sip.mixer import CLOCK_RATIO, OpusEar, OpusEncoder, mix
+from lab.sip.playout import Pacer
+from lab.sip.rtp import KEYS
+
+logger = logging.getLogger("lab.sip.gateway")
+
+DEFAULT_RINGING_TIMEOUT = 80.0
+"""Seconds, where CreateSIPParticipant names none (livekit-sip)."""
+
+TWIRP_CODES = {
+    status: code
+    for code, statuses in {
+        "permission_denied": (401, 402, 403, 433, 470, 603, 607, 608),
+        "not_found": (301, 302, 404, 410, 481, 604),
+        "resource_exhausted": (440, 480, 486, 600),
+        "deadline_exceeded": (408, 504),
+        "aborted": (487, 491),
+        "failed_precondition": (409, 412, 482, 483),
+        "unauthenticated": (407, 428, 436, 437, 438, 494),
+    }.items()
+    for status in statuses
+}
+"""What CreateSIPParticipant answers for a SIP status: 404, 408, 480, 486, 500, 503 and 603 seen, the rest read in its source."""
+
+LEAVE_REASONS = {486: models.USER_REJECTED, 480: models.USER_UNAVAILABLE}
+
+
+def twirp_code(status: int) -> str:
+    return TWIRP_CODES.get(status) or ("failed_precondition" if 500 <= status < 600 else "invalid_argument")
+
+
+@dataclass(frozen=True)
+class GatewaySettings:
+    host: str = "127.0.0.1"
+    port: int = 0
+    """UDP port of SIP; 0 lets the system choose."""
+    nobody_comes_limit: float = 180.0
+    """Seconds that a caller rings when no agent answers."""
+
+
+class SipParticipant(Participant):
+    """A telephone in a room. The leg stays when the participant moves to another room."""
+
+    can_move = True
+
+    def __init__(self, room: Room, leg: Leg, identity: str, **values: Any) -> None:
+        super().__init__(room, identity, kind=models.ParticipantInfo.SIP, **values)
+        self.state = models.ParticipantInfo.ACTIVE
+        self.leg = leg
+        self.in_setup = True
+        """True while the call is being set up: its end is then told by whoever sets it up."""
+        self.heard = asyncio.Event()
+        """Set when a track of the room reaches the phone."""
+        self._encoder = OpusEncoder()
+        self._ears: dict[str, OpusEar] = {}
+        self._waiting: dict[str, Track] = {}
+        """Tracks to subscribe to once the phone is answered."""
+        info = models.TrackInfo(
+            sid=new_sid("TR_"),
+            type=models.AUDIO,
+            source=models.MICROPHONE,
+            name=identity,
+            mime_type="audio/opus",
+            stream="camera",
+            disable_red=True,
+        )
+        self._microphone = Track(self, info)
+        self.tracks[info.sid] = self._microphone
+        leg.on_end = self._on_leg_end
+
+    def connect_sound(self) -> None:
+        """The call is answered: both directions open, one callback each."""
+        self.leg.rtp.on_audio = self._from_phone
+        self.leg.rtp.on_key = self._on_key
+        for track in self._waiting.values():
+            self._hear(track)
+        self._waiting.clear()
+
+    @property
+    def status(self) -> str:
+        return self.attributes.get("sip.callStatus", "")
+
+    def set_status(self, status: str) -> None:
+        self.set_attributes({"sip.callStatus": status})
+
+    # -- room to phone
+
+    def subscribe(self, track: Track) -> None:
+        self.heard.set()
+        if self.leg.talking:
+            self._hear(track)
+        else:
+            self._waiting[track.sid] = track
+
+    def _hear(self, track: Track) -> None:
+        self._ears[track.sid] = OpusEar()
+        track.sinks[self.identity] = self
+        track.mark_subscribed()
+
+    def unsubscribe(self, track: Track) -> None:
+        track.sinks.pop(self.identity, None)
+        self._waiting.pop(track.sid, None)
+        self._ears.pop(track.sid, None)
+
+    def on_packet(self, track: Track, marker: bool, sequence: int, timestamp: int, payload: bytes) -> None:
+        if ear := self._ears.get(track.sid):
+            self.network.pass_on(payload, lambda data: ear.put(data, timestamp))
+
+    def on_sender_report(self, track: Track, sender_info: bytes) -> None:
+        """A telephone has no use for the wall clock."""
+
+    def tick(self) -> None:
+        """20 ms of what the phone hears."""
+        frames = [frame for ear in self._ears.values() if (frame := ear.take()) is not None]
+        self.leg.send_audio(mix(frames))
+
+    # -- phone to room
+
+    def _from_phone(self, samples: Any, timestamp: int, sequence: int) -> None:
+        payload = self._encoder.encode(samples)
+        opus_timestamp = timestamp * CLOCK_RATIO & 0xFFFFFFFF
+        self.network.pass_on(payload, lambda data: self._microphone.forward(False, sequence, opus_timestamp, data))
+
+    def _on_key(self, key: str) -> None:
+        packet = models.DataPacket(sip_dtmf=models.SipDTMF(digit=key, code=KEYS.index(key)))
+        self.room.route_data(self, packet, True)
+
+    def receive_data(self, packet: models.DataPacket, reliable: bool) -> None:
+        if packet.WhichOneof("value") == "sip_dtmf" and self.leg.talking:
+            key = packet.sip_dtmf.digit or KEYS[packet.sip_dtmf.code]
+            self.room.tasks.spawn(self.leg.press(key))
+
+    # -- the end
+
+    def _on_leg_end(self, why: str) -> None:
+        if self.in_setup:
+            return
+        if self.status == "active":
+            self.set_status("hangup")
+        self.room.tasks.spawn(self.room.remove(self, models.CLIENT_INITIATED))
+
+    async def close(self, reason: models.DisconnectReason) -> None:
+        self.leg.on_end = lambda why: None
+        self.leg.hang_up("room", 486)
+
+
+class SipGateway:
+    """Binds a LabServer to a SIP endpoint of its own and serves the Twirp service `SIP`."""
+
+    def __init__(self, server: LabServer, settings: GatewaySettings | None = None) -> None:
+        self.server = server
+        self.settings = settings or GatewaySettings()
+        self.endpoint = SipEndpoint(self.settings.host, self.settings.port, name="LiveKit")
+        self.endpoint.on_call = self._on_call
+        self.inbound: dict[str, protocol.SIPInboundTrunkInfo] = {}
+        self.outbound: dict[str, protocol.SIPOutboundTrunkInfo] = {}
+        self.rules: dict[str, protocol.SIPDispatchRuleInfo] = {}
+        self._clock: asyncio.Task[None] | None = None
+        server.twirp.add_service("SIP", SipService(self))
+
+    @property
+    def address(self) -> str:
+        return self.endpoint.address
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Raises OSError when the port is in use."""
+        await self.endpoint.start()
+        self._clock = asyncio.create_task(self._tick())
+
+    async def stop(self) -> None:
+        """Before the server's own stop()."""
+        if self._clock:
+            self._clock.cancel()
+            await asyncio.gather(self._clock, return_exceptions=True)
+        await self.endpoint.stop()
+
+    def _spawn(self, work: Any) -> asyncio.Task[Any]:
+        return self.endpoint.tasks.spawn(work)
+
+    async def _tick(self) -> None:
+        pacer = Pacer(time.monotonic())
+        while True:
+            await asyncio.sleep(max(0.0, pacer.next - time.monotonic()))
+            ticks = pacer.due(time.monotonic())
+            for room in self.server.rooms.all():
+                for participant in list(room.participants.values()):
+                    if isinstance(participant, SipParticipant) and participant.leg.talking:
+                        for _ in range(ticks):
+                            participant.tick()
+
+    # -- calls in
+
+    def _on_call(self, leg: Leg) -> None:
+        self._spawn(self._incoming(leg))
+
+    def _trunk_for(self, leg: Leg) -> protocol.SIPInboundTrunkInfo | None:
+        for trunk in self.inbound.values():
+            right_number = not trunk.numbers or leg.called in trunk.numbers
+            right_caller = not trunk.allowed_numbers or leg.caller.user in trunk.allowed_numbers
+            if right_number and right_caller and _address_allowed(leg.remote_host, list(trunk.allowed_addresses)):
+                return trunk
+        return None
+
+    def _rule_for(self, trunk: protocol.SIPInboundTrunkInfo) -> protocol.SIPDispatchRuleInfo | None:
+        own = (rule for rule in self.rules.values() if trunk.sip_trunk_id in rule.trunk_ids)
+        any_trunk = (rule for rule in self.rules.values() if not rule.trunk_ids)
+        return next(own, None) or next(any_trunk, None)
+
+    async def _incoming(self, leg: Leg) -> None:
+        trunk = self._trunk_for(leg)
+        if trunk is None:
+            leg.ring()  # livekit-sip gives an unknown number no final answer
+            return
+        if trunk.auth_username and not leg.authorized(Credentials(trunk.auth_username, trunk.auth_password)):
+            return
+        rule = self._rule_for(trunk)
+        room = self._room_for(rule, leg) if rule else None
+        if rule is None or room is None:
+            leg.reject(404)
+            return
+        participant = self._caller(room, leg, trunk, rule)
+        room.add(participant)
+        for agent in rule.room_config.agents:
+            self.server.tasks.spawn(self.server.dispatcher.dispatch(room, agent.agent_name, agent.metadata))
+        await self._ring_until_heard(participant)
+
+    def _room_for(self, rule: protocol.SIPDispatchRuleInfo, leg: Leg) -> Room | None:
+        match rule.rule.WhichOneof("rule"):
+            case "dispatch_rule_direct":
+                name = rule.rule.dispatch_rule_direct.room_name
+            case "dispatch_rule_individual":
+                prefix = rule.rule.dispatch_rule_individual.room_prefix
+                name = f"{prefix}_{leg.caller.user}_{random_text(12)}"
+            case _:
+                return None
+        return self.server.rooms.get_or_create(name)
+
+    @staticmethod
+    def _caller(
+        room: Room, leg: Leg, trunk: protocol.SIPInboundTrunkInfo, rule: protocol.SIPDispatchRuleInfo
+    ) -> SipParticipant:
+        assert leg.invite_message
+        number = leg.caller.user
+        attributes = {
+            **rule.attributes,
+            "sip.callID": new_sid("SCL_"),
+            "sip.callIDFull": leg.call_id,
+            "sip.callTag": leg.remote_tag,
+            "sip.callStatus": "ringing",
+            "sip.phoneNumber": number,
+            "sip.trunkPhoneNumber": leg.called,
+            "sip.trunkID": trunk.sip_trunk_id,
+            "sip.ruleID": rule.sip_dispatch_rule_id,
+            "sip.hostname": leg.caller.host,
+        }
+        for header, attribute in trunk.headers_to_attributes.items():
+            if value := leg.invite_message.get(header):
+                attributes[attribute] = value
+        name = f"Phone {number}"
+        return SipParticipant(room, leg, f"sip_{number}", name=name, attributes=attributes, metadata=rule.metadata)
+
+    async def _ring_until_heard(self, participant: SipParticipant) -> None:
+        """Rings once a second until a track of the room reaches the phone, then answers."""
+        participant.in_setup = False
+        leg = participant.leg
+        limit = time.monotonic() + self.settings.nobody_comes_limit
+        while not participant.heard.is_set() and not leg.ended:
+            leg.ring()
+            if time.monotonic() > limit:
+                leg.hang_up("nobody came", 480)
+            try:
+                async with asyncio.timeout(1.0):
+                    await participant.heard.wait()
+            except TimeoutError:
+                continue
+        await leg.accept()
+        if leg.talking:
+            participant.connect_sound()
+            participant.set_status("active")
+
+    # -- calls out
+
+    async def call(self, request: protocol.CreateSIPParticipantRequest) -> protocol.SIPParticipantInfo:
+        """CreateSIPParticipant: raises TwirpError as the real service answers."""
+        trunk = self._outbound_trunk(request)
+        room = self.server.rooms.get_or_create(request.room_name)
+        identity = request.participant_identity or f"sip_{request.sip_call_to}"
+        if present := room.participants.get(identity):
+            await room.remove(present, models.DUPLICATE_IDENTITY)
+        call_id = new_sid("SCL_")
+        leg = Leg(self.endpoint)
+        participant = self._callee(room, leg, request, trunk, identity, call_id)
+        room.add(participant)
+        setup = self._spawn(self._set_up(participant, request, trunk))
+        info = protocol.SIPParticipantInfo(
+            participant_id=participant.sid, participant_identity=identity, room_name=room.name, sip_call_id=call_id
+        )
+        if request.wait_until_answered and (error := await asyncio.shield(setup)):
+            # Shielded: a client that drops its request does not stop the ringing.
+            raise error
+        return info
+
+    def _outbound_trunk(self, request: protocol.CreateSIPParticipantRequest) -> protocol.SIPOutboundTrunkInfo:
+        if request.sip_trunk_id:
+            trunk = self.outbound.get(request.sip_trunk_id)
+            if trunk is None:
+                raise TwirpError("not_found", "requested sip trunk does not exist")
+            return trunk
+        if not request.trunk.hostname:
+            raise TwirpError("invalid_argument", "missing sip trunk id")
+        return protocol.SIPOutboundTrunkInfo(
+            address=request.trunk.hostname,
+            auth_username=request.trunk.auth_username,
+            auth_password=request.trunk.auth_password,
+        )
+
+    @staticmethod
+    def _callee(
+        room: Room,
+        leg: Leg,
+        request: protocol.CreateSIPParticipantRequest,
+        trunk: protocol.SIPOutboundTrunkInfo,
+        identity: str,
+        call_id: str,
+    ) -> SipParticipant:
+        attributes = {
+            **request.participant_attributes,
+            "sip.callID": call_id,
+            "sip.callStatus": "dialing",
+            "sip.phoneNumber": request.sip_call_to,
+            "sip.trunkPhoneNumber": request.sip_number or next(iter(trunk.numbers), ""),
+            "sip.hostname": trunk.address,
+        }
+        if request.sip_trunk_id:
+            attributes["sip.trunkID"] = request.sip_trunk_id
+        return SipParticipant(
+            room,
+            leg,
+            identity,
+            name=request.participant_name,
+            metadata=request.participant_metadata,
+            attributes=attributes,
+        )
+
+    async def _set_up(
+        self,
+        participant: SipParticipant,
+        request: protocol.CreateSIPParticipantRequest,
+        trunk: protocol.SIPOutboundTrunkInfo,
+    ) -> TwirpError | None:
+        """Rings the phone; returns the error of a call that does not come about."""
+        leg = participant.leg
+        leg.on_ringing = lambda: participant.set_status("ringing") if participant.status == "dialing" else None
+        ringing_timeout = request.ringing_timeout.ToMilliseconds() / 1000 or DEFAULT_RINGING_TIMEOUT
+        host, _, port = trunk.address.partition(":")
+        number = request.sip_call_to
+        credentials = Credentials(trunk.auth_username, trunk.auth_password) if trunk.auth_username else None
+        try:
+            await leg.invite(
+                number if number.startswith("sip:") else f"sip:{number}@{trunk.address}",
+                (host, int(port or 5060)),
+                participant.attributes["sip.trunkPhoneNumber"],
+                headers={**trunk.headers, **request.headers},
+                credentials=credentials,
+            )
+            status = await leg.wait_answered(ringing_timeout)
+        except TimeoutError:
+            await self._leave(participant, models.CLIENT_INITIATED)
+            return TwirpError("canceled", "twirp error canceled: ringing timeout")
+        if status != 200:
+            await self._leave(participant, LEAVE_REASONS.get(status, models.CLIENT_INITIATED))
+            return self._refusal(participant, status)
+        await self._answered(participant, request.dtmf)
+        return None
+
+    async def _answered(self, participant: SipParticipant, keys: str) -> None:
+        leg = participant.leg
+        participant.in_setup = False
+        if leg.ended:
+            await self._leave(participant, models.CLIENT_INITIATED)
+            return
+        participant.attributes |= {"sip.callIDFull": leg.call_id, "sip.callTag": leg.remote_tag}
+        participant.connect_sound()
+        if keys:
+            participant.set_status("automation")
+            await leg.press(keys)
+        if not leg.ended:
+            participant.set_status("active")
+
+    def _refusal(self, participant: SipParticipant, status: int) -> TwirpError:
+        reason = participant.leg.reason
+        logger.info("call to %s: %s %s", mask(participant.attributes["sip.phoneNumber"]), status, reason)
+        if status == 487:
+            return TwirpError("canceled", "twirp error canceled: call canceled")
+        if status in (401, 407):
+            return TwirpError("unknown", "twirp error unknown: auth required but no username or password was provided")
+        return TwirpError(
+            twirp_code(status),
+            f"twirp error unknown: INVITE failed: sip status: {status}: {reason}",
+            {"sip_status_code": str(status), "sip_status": reason, "error_details": f"sip status: {status}"},
+        )
+
+    @staticmethod
+    async def _leave(participant: SipParticipant, reason: models.DisconnectReason) -> None:
+        participant.leg.on_end = lambda why: None
+        await participant.room.remove(participant, reason)
+
+
+def _address_allowed(address: str, allowed: list[str]) -> bool:
+    if not allowed:
+        return True
+    here = ipaddress.ip_address(address)
+    return any(here in ipaddress.ip_network(entry, strict=False) for entry in allowed)
+
+
+class SipService:
+    """The SIP part of LiveKit's server API."""
+
+    def __init__(self, gateway: SipGateway) -> None:
+        self._gateway = gateway
+
+    async def CreateSIPParticipant(
+        self, request: protocol.CreateSIPParticipantRequest, claims: Claims
+    ) -> protocol.SIPParticipantInfo:
+        require(claims.may_call())
+        return await self._gateway.call(request)
+
+    async def TransferSIPParticipant(
+        self, request: protocol.TransferSIPParticipantRequest, claims: Claims
+    ) -> protocol.SIPParticipantInfo:
+        raise TwirpError("unimplemented", "the lab has no cold transfer")
+
+    # -- trunks and rules
+
+    async def CreateSIPInboundTrunk(
+        self, request: protocol.CreateSIPInboundTrunkRequest, claims: Claims
+    ) -> protocol.SIPInboundTrunkInfo:
+        require(claims.may_manage_sip())
+        trunk = protocol.SIPInboundTrunkInfo.FromString(request.trunk.SerializeToString())
+        trunks = self._gateway.inbound
+        if any(not trunk.numbers or set(trunk.numbers) & set(other.numbers) for other in trunks.values()):
+            raise TwirpError("invalid_argument", "Conflicting inbound SIP Trunks")
+        trunk.sip_trunk_id = new_sid("ST_")
+        trunks[trunk.sip_trunk_id] = trunk
+        return trunk
+
+    async def CreateSIPOutboundTrunk(
+        self, request: protocol.CreateSIPOutboundTrunkRequest, claims: Claims
+    ) -> protocol.SIPOutboundTrunkInfo:
+        require(claims.may_manage_sip())
+        trunk = protocol.SIPOutboundTrunkInfo.FromString(request.trunk.SerializeToString())
+        if not trunk.address or not trunk.numbers:
+            raise TwirpError("invalid_argument", "trunk address and numbers are required")
+        trunk.sip_trunk_id = new_sid("ST_")
+        self._gateway.outbound[trunk.sip_trunk_id] = trunk
+        return trunk
+
+    async def CreateSIPDispatchRule(
+        self, request: protocol.CreateSIPDispatchRuleRequest, claims: Claims
+    ) -> protocol.SIPDispatchRuleInfo:
+        require(claims.may_manage_sip())
+        rule = protocol.SIPDispatchRuleInfo()
+        if request.HasField("dispatch_rule"):
+            rule.CopyFrom(request.dispatch_rule)
+        else:
+            rule.rule.CopyFrom(request.rule)
+            rule.room_config.CopyFrom(request.room_config)
+            rule.trunk_ids.extend(request.trunk_ids)
+            rule.attributes.update(request.attributes)
+            rule.name, rule.metadata = request.name, request.metadata
+        rule.sip_dispatch_rule_id = new_sid("SDR_")
+        self._gateway.rules[rule.sip_dispatch_rule_id] = rule
+        return rule
+
+    async def ListSIPInboundTrunk(
+        self, request: protocol.ListSIPInboundTrunkRequest, claims: Claims
+    ) -> protocol.ListSIPInboundTrunkResponse:
+        require(claims.may_manage_sip())
+        return protocol.ListSIPInboundTrunkResponse(items=list(self._gateway.inbound.values()))
+
+    async def ListSIPOutboundTrunk(
+        self, request: protocol.ListSIPOutboundTrunkRequest, claims: Claims
+    ) -> protocol.ListSIPOutboundTrunkResponse:
+        require(claims.may_manage_sip())
+        return protocol.ListSIPOutboundTrunkResponse(items=list(self._gateway.outbound.values()))
+
+    async def ListSIPDispatchRule(
+        self, request: protocol.ListSIPDispatchRuleRequest, claims: Claims
+    ) -> protocol.ListSIPDispatchRuleResponse:
+        require(claims.may_manage_sip())
+        return protocol.ListSIPDispatchRuleResponse(items=list(self._gateway.rules.values()))
+
+    async def DeleteSIPTrunk(self, request: protocol.DeleteSIPTrunkRequest, claims: Claims) -> protocol.SIPTrunkInfo:
+        require(claims.may_manage_sip())
+        gateway = self._gateway
+        if not (gateway.inbound.pop(request.sip_trunk_id, None) or gateway.outbound.pop(request.sip_trunk_id, None)):
+            raise TwirpError("not_found", "object cannot be found")
+        return protocol.SIPTrunkInfo(sip_trunk_id=request.sip_trunk_id)
+
+    async def DeleteSIPDispatchRule(
+        self, request: protocol.DeleteSIPDispatchRuleRequest, claims: Claims
+    ) -> protocol.SIPDispatchRuleInfo:
+        require(claims.may_manage_sip())
+        rule = self._gateway.rules.pop(request.sip_dispatch_rule_id, None)
+        if rule is None:
+            raise TwirpError("not_found", "object cannot be found")
+        return rule

@@ -1,0 +1,347 @@
+"""One call: its dialog and its sound. The same for both directions."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from collections.abc import Callable
+from enum import Enum, auto
+
+import numpy as np
+
+from lab.sip import sdp
+from lab.sip.digest import Credentials, answer_challenge
+from lab.sip.endpoint import Address, SipEndpoint
+from lab.sip.message import SipMessage, SipUri, parameter, uri_in
+from lab.sip.rtp import RtpSession
+from lab.sip.sdp import AudioDescription
+
+
+class LegState(Enum):
+    NEW = auto()
+    EARLY = auto()
+    CONFIRMED = auto()
+    ENDED = auto()
+
+
+class Leg:
+    """Callbacks: `on_ringing()` and, once, `on_end(why)`; `rtp` has those for sound and keys."""
+
+    def __init__(self, endpoint: SipEndpoint) -> None:
+        self.endpoint = endpoint
+        self.state = LegState.NEW
+        self.call_id = ""
+        self.invite_message: SipMessage | None = None
+        """The INVITE that made the call."""
+        self.status = 0
+        """The final status of an outgoing call; 0 before there is one."""
+        self.reason = ""
+        self.remote_tag = ""
+        self.on_ringing: Callable[[], None] = lambda: None
+        self.on_end: Callable[[str], None] = lambda why: None
+        self.rtp = RtpSession()
+        self._incoming = False
+        self._address: Address = ("", 0)
+        self._local = self._remote = ""
+        """From and To values of our requests within the dialog."""
+        self._target = ""
+        self._routes: list[str] = []
+        self._sequence = 0
+        self._tag = secrets.token_hex(6)
+        self._final: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._credentials: Credentials | None = None
+        self._headers: dict[str, str] = {}
+        self._cancelled = False
+        self._provisional = False
+        self._hung_up_crossing = False
+        self._contact = ""
+        self._answer = b""
+
+    @property
+    def talking(self) -> bool:
+        return self.state is LegState.CONFIRMED and self.rtp.connected
+
+    @property
+    def ended(self) -> bool:
+        return self.state is LegState.ENDED
+
+    # -- outgoing
+
+    async def invite(
+        self,
+        uri: str,
+        address: Address,
+        from_user: str,
+        *,
+        headers: dict[str, str] | None = None,
+        credentials: Credentials | None = None,
+    ) -> None:
+        """Calls `uri` at `address`. OSError when no port can be had for the sound."""
+        await self.rtp.open(self.endpoint.host)
+        self.call_id = f"{secrets.token_hex(12)}@{self.endpoint.host}"
+        self._local = f"<sip:{from_user}@{self.endpoint.address}>;tag={self._tag}"
+        self._remote, self._target, self._address = f"<{uri}>", uri, address
+        self._headers, self._credentials = dict(headers or {}), credentials
+        self._contact = f"<sip:{from_user}@{self.endpoint.address}>"
+        self.endpoint.legs[self.call_id] = self
+        self.state = LegState.EARLY
+        self._send_invite()
+
+    def _send_invite(self, authorization: tuple[str, str] | None = None) -> None:
+        request = self._request("INVITE")
+        for name, value in self._headers.items():
+            request.add(name, value)
+        if authorization:
+            request.add(*authorization)
+        request.add("Content-Type", "application/sdp")
+        request.body = sdp.write(self.endpoint.host, self.rtp.port)
+        self.invite_message = request
+        self.endpoint.request(request, self._address, self._on_invite_response)
+
+    def _request(self, method: str) -> SipMessage:
+        if method not in ("ACK", "CANCEL"):
+            self._sequence += 1
+        request = SipMessage(method=method, uri=self._target)
+        request.add("Via", self.endpoint.via())
+        request.add("Max-Forwards", "70")
+        for route in self._routes:
+            request.add("Route", route)
+        request.add("From", self._local)
+        request.add("To", self._remote)
+        request.add("Call-ID", self.call_id)
+        request.add("CSeq", f"{self._sequence} {method}")
+        request.add("Contact", self._contact)
+        request.add("User-Agent", self.endpoint.name)
+        return request
+
+    def _on_invite_response(self, response: SipMessage) -> None:
+        if response.cseq[0] != self._sequence and response.status < 200:
+            return
+        if response.status < 200:
+            self._on_provisional(response)
+        elif response.status < 300:
+            self._on_answer(response)
+        else:
+            self._on_refusal(response)
+
+    def _on_provisional(self, response: SipMessage) -> None:
+        self._provisional = True
+        if self._cancelled:
+            self._send_cancel()
+        elif response.status in (180, 183) and self.state is LegState.EARLY:
+            self.on_ringing()
+
+    def _on_answer(self, response: SipMessage) -> None:
+        self._remote = response.get("To")
+        self.remote_tag = parameter(self._remote, "tag")
+        if contact := response.get("Contact"):
+            self._target = uri_in(contact)
+        self._routes = list(reversed(response.all("Record-Route")))
+        ack = self._request("ACK")
+        self.endpoint.transmit(ack, self._address)
+        if self._cancelled or self.ended:
+            # The answer crossed our CANCEL: hang up what nobody wants any more.
+            if not self._hung_up_crossing:
+                self._hung_up_crossing = True
+                self.endpoint.request(self._request("BYE"), self._address, lambda _: None)
+            return
+        if self.state is LegState.CONFIRMED:
+            return
+        try:
+            self.rtp.connect(AudioDescription.parse(response.body))
+        except ValueError:
+            self.state = LegState.CONFIRMED
+            self.hang_up("no common codec")
+            self._set_final(488, "Not Acceptable Here")
+            return
+        self.state = LegState.CONFIRMED
+        self._set_final(200, response.reason)
+
+    def _on_refusal(self, response: SipMessage) -> None:
+        challenge = response.get("WWW-Authenticate") or response.get("Proxy-Authenticate")
+        sent = self.invite_message.headers if self.invite_message else []
+        answered = any(name.endswith("Authorization") for name, _ in sent)
+        if response.status in (401, 407) and challenge and self._credentials and not answered and not self._cancelled:
+            name = "Authorization" if response.status == 401 else "Proxy-Authorization"
+            self._send_invite((name, answer_challenge(challenge, self._credentials, "INVITE", self._target)))
+            return
+        self._set_final(response.status, response.reason)
+        self._over("cancelled" if self._cancelled else "refused")
+
+    def _set_final(self, status: int, reason: str) -> None:
+        self.status, self.reason = self.status or status, self.reason or reason
+        if not self._final.done():
+            self._final.set_result(self.status)
+
+    async def wait_answered(self, timeout: float) -> int:
+        """The final status (200: talking). TimeoutError, after a CANCEL, when none comes within `timeout` seconds."""
+        try:
+            async with asyncio.timeout(timeout):
+                return await asyncio.shield(self._final)
+        except TimeoutError:
+            self.hang_up("ringing timeout")
+            raise
+
+    # -- incoming
+
+    def offered(self, invite: SipMessage, address: Address) -> None:
+        """Takes the INVITE that makes this an incoming call."""
+        self._incoming = True
+        self.invite_message, self._address = invite, address
+        self.call_id = invite.call_id
+        self._local = f"{invite.get('To')};tag={self._tag}"
+        self._remote = invite.get("From")
+        self.remote_tag = parameter(self._remote, "tag")
+        self._target = uri_in(invite.get("Contact") or invite.get("From"))
+        self._routes = invite.all("Record-Route")
+        self._contact = f"<sip:{self.called}@{self.endpoint.address}>"
+        self.endpoint.legs[self.call_id] = self
+        self.state = LegState.EARLY
+
+    @property
+    def called(self) -> str:
+        """The user part that is being called."""
+        assert self.invite_message
+        return SipUri.parse(self.invite_message.uri).user
+
+    @property
+    def caller(self) -> SipUri:
+        assert self.invite_message
+        return SipUri.parse(uri_in(self.invite_message.get("From")))
+
+    @property
+    def remote_host(self) -> str:
+        return self._address[0]
+
+    def authorized(self, credentials: Credentials) -> bool:
+        """Whether the caller proved who it is. A caller that did not has got a 407, one that lied a 401, when False."""
+        assert self.invite_message
+        given = self.invite_message.get("Proxy-Authorization") or self.invite_message.get("Authorization")
+        if given and self.endpoint.challenger.accepts(given, credentials, "INVITE"):
+            return True
+        if given:
+            self.reject(401)
+        else:
+            self._respond_final(407, ("Proxy-Authenticate", self.endpoint.challenger.challenge()))
+        return False
+
+    def ring(self) -> None:
+        if self.state is LegState.EARLY:
+            self._respond(180)
+
+    def _respond(self, status: int, *headers: tuple[str, str], body: bytes = b"", reason: str = "") -> None:
+        assert self.invite_message
+        response = self.invite_message.respond(status, reason, to_tag=self._tag)
+        if status > 100:
+            response.add("Contact", self._contact)
+        for name, value in headers:
+            response.add(name, value)
+        if body:
+            response.add("Content-Type", "application/sdp")
+            response.body = body
+        self.endpoint.respond(self.invite_message, response, self._address)
+
+    def _respond_final(self, status: int, *headers: tuple[str, str], reason: str = "") -> None:
+        self._respond(status, *headers, reason=reason)
+        self._over("refused")
+
+    async def accept(self) -> None:
+        """Answers the call. Does nothing when it ended meanwhile; refuses it (488) when there is no common codec."""
+        if self.state is not LegState.EARLY:
+            return
+        assert self.invite_message
+        try:
+            offer = AudioDescription.parse(self.invite_message.body)
+        except ValueError:
+            self.reject(488)
+            return
+        await self.rtp.open(self.endpoint.host)
+        if self.ended:
+            self.rtp.close()
+            return
+        self.rtp.connect(offer)
+        self.state = LegState.CONFIRMED
+        self._answer = sdp.write(self.endpoint.host, self.rtp.port, (offer.law,), offer.keys_payload_type)
+        self._respond(200, body=self._answer)
+
+    def reject(self, status: int, reason: str = "") -> None:
+        if self.state is LegState.EARLY:
+            self._respond_final(status, reason=reason)
+
+    # -- both
+
+    def on_ack(self) -> None:
+        """The other side has our answer."""
+
+    def on_request(self, request: SipMessage, address: Address) -> None:
+        """A request within the dialog."""
+        match request.method:
+            case "BYE":
+                self.endpoint.respond(request, request.respond(200), address)
+                self._over("bye")
+            case "CANCEL":
+                self.endpoint.respond(request, request.respond(200, to_tag=self._tag), address)
+                if self.state is LegState.EARLY:
+                    self._respond(487)
+                    self._over("cancel")
+            case "INVITE":
+                self._on_reinvite(request, address)
+            case _:
+                self.endpoint.respond(request, request.respond(200), address)
+
+    def _on_reinvite(self, request: SipMessage, address: Address) -> None:
+        if self._incoming and self.state is LegState.EARLY:
+            return  # the first one again, before any answer of ours
+        try:
+            self.rtp.connect(AudioDescription.parse(request.body))
+        except ValueError:
+            self.endpoint.respond(request, request.respond(488), address)
+            return
+        response = request.respond(200)
+        response.add("Contact", self._contact)
+        response.add("Content-Type", "application/sdp")
+        response.body = self._answer or sdp.write(self.endpoint.host, self.rtp.port)
+        self.endpoint.respond(request, response, address)
+
+    def hang_up(self, why: str, status: int = 603) -> None:
+        """BYE, CANCEL or a refusal with `status`, whichever the call's state asks for."""
+        if self.state is LegState.CONFIRMED:
+            self.endpoint.request(self._request("BYE"), self._address, lambda _: None)
+            self._over(why)
+        elif self.state is LegState.EARLY and self._incoming:
+            self.reject(status)
+        elif self.state is LegState.EARLY:
+            self._cancelled = True
+            if self._provisional:
+                self._send_cancel()
+            self._over(why)
+
+    def _send_cancel(self) -> None:
+        invite = self.invite_message
+        assert invite
+        cancel = SipMessage(method="CANCEL", uri=invite.uri)
+        for name in ("Via", "Max-Forwards", "From", "To", "Call-ID"):
+            cancel.add(name, invite.get(name))
+        cancel.add("CSeq", f"{invite.cseq[0]} CANCEL")
+        self._provisional = False  # once is enough
+        self.endpoint.request(cancel, self._address, lambda _: None)
+
+    def _over(self, why: str) -> None:
+        if self.ended:
+            return
+        self.state = LegState.ENDED
+        self.endpoint.legs.pop(self.call_id, None)
+        self.rtp.close()
+        self._set_final(487, "Request Terminated")
+        self.on_end(why)
+
+    # -- sound and keys
+
+    def send_audio(self, samples: np.ndarray) -> None:
+        if self.talking:
+            self.rtp.send_audio(samples)
+
+    async def press(self, keys: str) -> None:
+        """`w` among the keys waits half a second."""
+        await self.rtp.press(re.sub(r"[^0-9*#A-Da-dwW]", "", keys))

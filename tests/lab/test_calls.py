@@ -1,0 +1,254 @@
+"""Telephone calls in and out of a room: what the phone, the room and the API see."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from livekit import api, rtc
+from livekit.protocol.sip import SIPParticipantInfo
+
+from lab.server import LabServer, ServerSettings
+from lab.sip import Answer, Phone, PhoneExchange, Refuse, Ring, SipGateway
+from lab.sip.digest import Credentials
+from tests.lab.support import Ear, Tone, client, is_near, loudest_tone, server_api, until
+
+FRONT_DESK, CALLER, HUMAN = "+15550100", "+12025550111", "+12025550141"
+
+
+@dataclass
+class Lab:
+    server: LabServer
+    gateway: SipGateway
+    exchange: PhoneExchange
+    api: api.LiveKitAPI
+    trunk: str
+
+    async def call(self, number: str = HUMAN, **values: object) -> SIPParticipantInfo:
+        fields = {"sip_trunk_id": self.trunk, "room_name": "consult", "participant_identity": "human", **values}
+        request = api.CreateSIPParticipantRequest(sip_call_to=number, wait_until_answered=True)
+        for name, value in fields.items():
+            if name == "ringing_timeout":
+                request.ringing_timeout.FromMilliseconds(int(float(str(value)) * 1000))
+            elif name == "trunk":
+                assert isinstance(value, api.SIPOutboundConfig)
+                request.trunk.CopyFrom(value)
+            elif name == "headers":
+                assert isinstance(value, dict)
+                request.headers.update(value)
+            else:
+                setattr(request, name, value)
+        return await self.api.sip.create_sip_participant(request)
+
+
+@pytest.fixture
+async def lab() -> AsyncIterator[Lab]:
+    server = LabServer(ServerSettings(announce_interval=0.1))
+    gateway = SipGateway(server)
+    async with PhoneExchange() as exchange, server, gateway, server_api(server) as calls:
+        trunk = await calls.sip.create_outbound_trunk(
+            api.CreateSIPOutboundTrunkRequest(
+                trunk=api.SIPOutboundTrunkInfo(name="out", address=exchange.address, numbers=[FRONT_DESK])
+            )
+        )
+        inbound = await calls.sip.create_inbound_trunk(
+            api.CreateSIPInboundTrunkRequest(trunk=api.SIPInboundTrunkInfo(name="in", numbers=[FRONT_DESK]))
+        )
+        rule = api.SIPDispatchRule(dispatch_rule_individual=api.SIPDispatchRuleIndividual(room_prefix="call-"))
+        await calls.sip.create_dispatch_rule(
+            api.CreateSIPDispatchRuleRequest(
+                dispatch_rule=api.SIPDispatchRuleInfo(rule=rule, trunk_ids=[inbound.sip_trunk_id])
+            )
+        )
+        yield Lab(server, gateway, exchange, calls, trunk.sip_trunk_id)
+    assert not gateway.endpoint.legs
+    assert not exchange.endpoint.legs
+    assert not len(server.tasks)
+    assert not server.rooms.all()
+
+
+def statuses(room: rtc.Room) -> list[str]:
+    """Collects the call statuses that a room sees."""
+    seen: list[str] = []
+
+    def note(participant: rtc.RemoteParticipant) -> None:
+        status = participant.attributes.get("sip.callStatus", "")
+        if status and seen[-1:] != [status]:
+            seen.append(status)
+
+    room.on("participant_connected", note)
+    room.on("participant_attributes_changed", lambda changed, participant: note(participant))
+    return seen
+
+
+def hears(phone: Phone, hertz: float) -> bool:
+    samples = np.concatenate([frame for _, frame in phone.ear.frames[-20:]] or [np.zeros(0, np.int16)])
+    return is_near(hertz)(loudest_tone(samples, 8000))
+
+
+def tone(hertz: float, seconds: float) -> np.ndarray:
+    return (8000 * np.sin(2 * np.pi * hertz / 8000 * np.arange(int(8000 * seconds)))).astype(np.int16)
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "code", "http"),
+    [
+        (486, "Busy Here", "resource_exhausted", 429),
+        (480, "Temporarily Unavailable", "resource_exhausted", 429),
+        (603, "Decline", "permission_denied", 403),
+        (404, "Not Found", "not_found", 404),
+        (503, "Service Unavailable", "failed_precondition", 412),
+    ],
+)
+async def test_a_refusal_is_told_with_its_sip_status(lab: Lab, status: int, error: str, code: str, http: int) -> None:
+    lab.exchange.phone(HUMAN, on_call=Refuse(status))
+    with pytest.raises(api.SipCallError) as caught:
+        await lab.call()
+    assert (caught.value.sip_status_code, caught.value.sip_status) == (status, error)
+    assert (caught.value.code, caught.value.status) == (code, http)
+
+
+async def test_a_number_that_nobody_has_is_not_found(lab: Lab) -> None:
+    with pytest.raises(api.SipCallError) as caught:
+        await lab.call("+12025550199")
+    assert caught.value.sip_status_code == 404
+
+
+async def test_ringing_ends_after_the_timeout_without_a_sip_status(lab: Lab) -> None:
+    phone = lab.exchange.phone(HUMAN, on_call=Ring())
+    with pytest.raises(api.ServerError) as caught:
+        await lab.call(ringing_timeout=0.5)
+    assert not isinstance(caught.value, api.SipCallError)
+    assert (caught.value.code, caught.value.status) == ("canceled", 408)
+    assert (await phone.wait_for("ended", 5)).detail == "cancel"
+
+
+async def test_an_unknown_trunk_fails_without_a_sip_status(lab: Lab) -> None:
+    with pytest.raises(api.ServerError) as caught:
+        await lab.call(sip_trunk_id="ST_unknown")
+    assert not isinstance(caught.value, api.SipCallError)
+    assert (caught.value.code, caught.value.status) == ("not_found", 404)
+
+
+async def test_dropping_the_request_does_not_stop_the_ringing_but_removing_the_participant_does(lab: Lab) -> None:
+    phone = lab.exchange.phone(HUMAN, on_call=Ring())
+    request = asyncio.create_task(lab.call())
+    await phone.wait_for("ringing", 5)
+    request.cancel()
+    await asyncio.gather(request, return_exceptions=True)
+    await asyncio.sleep(0.3)
+    assert phone.in_call
+    await lab.api.room.remove_participant(api.RoomParticipantIdentity(room="consult", identity="human"))
+    assert (await phone.wait_for("ended", 1)).detail == "cancel"
+
+
+async def test_deleting_the_room_stops_the_ringing_and_tells_the_caller_of_the_api(lab: Lab) -> None:
+    phone = lab.exchange.phone(HUMAN, on_call=Ring())
+    request = asyncio.create_task(lab.call())
+    await phone.wait_for("ringing", 5)
+    await lab.api.room.delete_room(api.DeleteRoomRequest(room="consult"))
+    with pytest.raises(api.ServerError) as caught:
+        await request
+    assert caught.value.code == "canceled"
+    assert (await phone.wait_for("ended", 1)).detail == "cancel"
+
+
+async def test_an_answered_call_carries_sound_keys_and_status_both_ways(lab: Lab) -> None:
+    phone = lab.exchange.phone(HUMAN, on_call=Answer(after=0.2))
+    async with client(lab.server, "agent", "consult", room_admin=True) as agent, Ear(agent) as ear, Tone(agent, 700):
+        seen = statuses(agent)
+        keys: list[str] = []
+        agent.on("sip_dtmf_received", lambda event: keys.append(event.digit))
+        info = await lab.call(dtmf="w12#", headers={"X-Case": "42"})
+        assert info.participant_identity == "human"
+        await until(lambda: hears(phone, 700), "the phone hears the room")
+        assert [event.detail for event in phone.events if event.name == "key"] == ["1", "2", "#"]
+        assert phone.invite_headers["X-Case"] == "42"
+        phone.say(tone(500, 3))
+        await until(lambda: is_near(500)(ear.hertz()), "the room hears the phone")
+        await phone.press("5#")
+        await until(lambda: keys == ["5", "#"], "the room gets the phone's keys")
+        await agent.local_participant.publish_dtmf(code=7, digit="7")
+        await until(lambda: phone.events[-1].detail == "7", "the phone gets the room's key")
+        human = agent.remote_participants["human"]
+        assert human.attributes["sip.phoneNumber"] == HUMAN
+        assert human.attributes["sip.trunkPhoneNumber"] == FRONT_DESK
+        gone: list[str] = []
+        agent.on("participant_disconnected", lambda participant: gone.append(participant.identity))
+        phone.hang_up()
+        await until(lambda: gone == ["human"], "the room is told of the hang-up")
+        # "dialing" may be over before the SDK tells of the newcomer.
+        assert [s for s in seen if s != "dialing"] == ["ringing", "automation", "active", "hangup"]
+
+
+async def test_a_moved_phone_goes_on_in_the_other_room(lab: Lab) -> None:
+    phone = lab.exchange.phone(HUMAN, on_call=Answer(after=0.1))
+    async with client(lab.server, "agent", "main") as agent, Ear(agent) as ear, Tone(agent, 900):
+        await lab.call()
+        consult = lab.server.rooms.get("consult")
+        assert consult
+        tracks = set(consult.participants["human"].tracks)
+        request = api.MoveParticipantRequest(room="consult", identity="human", destination_room="main")
+        await lab.api.room.move_participant(request)
+        phone.say(tone(500, 3))
+        await until(lambda: hears(phone, 900), "the phone hears the new room")
+        await until(lambda: is_near(500)(ear.hertz()), "the new room hears the phone")
+        assert set(agent.remote_participants["human"].track_publications) == tracks
+        assert phone.talking
+
+
+async def test_a_caller_rings_until_an_agent_speaks_and_is_hung_up_with_the_room(lab: Lab) -> None:
+    phone = lab.exchange.phone(CALLER)
+    dialling = asyncio.create_task(phone.dial(f"sip:{FRONT_DESK}@{lab.gateway.address}"))
+    await phone.wait_for("ringback", 5)
+    room = await until(lambda: next(iter(lab.server.rooms.all()), None), "the caller's room exists")
+    assert room
+    assert room.name.startswith(f"call-_{CALLER}_")
+    assert room.participants[f"sip_{CALLER}"].attributes["sip.callStatus"] == "ringing"
+    assert not dialling.done()
+    async with client(lab.server, "agent", room.name) as agent, Tone(agent, 600):
+        assert await dialling == 200
+        await until(lambda: hears(phone, 600), "the caller hears the agent")
+        started = time.monotonic()
+        await lab.api.room.delete_room(api.DeleteRoomRequest(room=room.name))
+        assert (await phone.wait_for("ended", 2)).detail == "bye"
+        assert time.monotonic() - started < 2
+        await until(lambda: not agent.isconnected(), "the agent is out of the room, too")
+
+
+async def test_a_caller_who_gives_up_leaves_nobody_in_the_room(lab: Lab) -> None:
+    phone = lab.exchange.phone(CALLER)
+    with pytest.raises(TimeoutError):
+        await phone.dial(f"sip:{FRONT_DESK}@{lab.gateway.address}", timeout=0.5)
+    await until(lambda: all(not room.participants for room in lab.server.rooms.all()), "the room is empty")
+
+
+async def test_an_unknown_number_gets_no_final_answer(lab: Lab) -> None:
+    phone = lab.exchange.phone(CALLER)
+    with pytest.raises(TimeoutError):
+        await phone.dial(f"sip:+15550177@{lab.gateway.address}", timeout=1.0)
+    assert not lab.server.rooms.all()
+
+
+async def test_a_trunk_with_credentials_lets_in_only_who_knows_them(lab: Lab) -> None:
+    trunk = api.SIPInboundTrunkInfo(name="locked", numbers=["+15550101"], auth_username="desk", auth_password="pw")
+    await lab.api.sip.create_inbound_trunk(api.CreateSIPInboundTrunkRequest(trunk=trunk))
+    phone, uri = lab.exchange.phone(CALLER), f"sip:+15550101@{lab.gateway.address}"
+    assert await phone.dial(uri) == 407
+    assert await phone.dial(uri, credentials=Credentials("desk", "wrong")) == 401
+    assert await phone.dial(uri, credentials=Credentials("desk", "pw")) == 404  # let in; no rule names a room
+
+
+async def test_an_outbound_trunk_proves_who_it_is(lab: Lab) -> None:
+    lab.exchange.credentials = Credentials("desk", "pw")
+    phone = lab.exchange.phone(HUMAN, on_call=Answer(after=0.1))
+    with pytest.raises(api.ServerError):
+        await lab.call()
+    config = api.SIPOutboundConfig(hostname=lab.exchange.address, auth_username="desk", auth_password="pw")
+    await lab.call(sip_trunk_id="", trunk=config, sip_number="+15550123")
+    assert phone.talking
+    assert [event.detail for event in phone.events if event.name == "invited"][-1:] == ["+15550123"]
