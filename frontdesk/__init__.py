@@ -1,0 +1,1 @@
+"""The receptionist: who we are, whom we know, what we say."""

@@ -1,0 +1,188 @@
+"""frontdesk.toml: read strictly, so that a slip of the pen is found at start and not in a call."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from frontdesk.problems import ConfigurationError
+
+DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+E164 = re.compile(r"\+[1-9]\d{6,14}")
+SIP_URI = re.compile(r"sips?:[^@\s]+@[^@\s]+")
+HOURS = re.compile(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-4]):[0-5]\d")
+KEY = re.compile(r"[a-z][a-z0-9_]*")
+DEFAULT_RINGING_TIMEOUT = 20.0
+"""Seconds."""
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Somebody that a caller can be put through to."""
+
+    key: str
+    """All that the model ever sees of it, with the department."""
+    name: str
+    department: str
+    number: str
+    """E.164, or a SIP URI."""
+    ringing_timeout: float
+    """Seconds."""
+    dtmf: str
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The business as the owner describes it."""
+
+    name: str
+    address: str
+    timezone: ZoneInfo | None
+    hours: dict[str, str]
+    """By day; a day that is missing is closed."""
+    faq: dict[str, str]
+    """Answers by question."""
+    directory: dict[str, Destination]
+
+    def facts(self) -> str:
+        """What the model may tell a caller, a line each."""
+        lines = [f"Name: {self.name}"]
+        if self.address:
+            lines.append(f"Address: {self.address}")
+        if self.hours:
+            zone = f" ({self.timezone.key})" if self.timezone else ""
+            open_days = ", ".join(f"{day} {self.hours[day].replace('-', ' to ')}" for day in DAYS if day in self.hours)
+            lines.append(f"Opening hours{zone}: {open_days}; closed on all other days.")
+        return "\n".join([*lines, *(f"{question} {answer}" for question, answer in self.faq.items())])
+
+    def directory_lines(self) -> str:
+        return "\n".join(f"- {key}: {entry.department}" for key, entry in self.directory.items())
+
+
+class _Section:
+    """One table of the file; knows its place in it and collects what is wrong."""
+
+    def __init__(self, file: str, place: str, table: Any, problems: list[str]) -> None:
+        self._file, self._place, self.problems = file, place, problems
+        self.table: dict[str, Any] = table if isinstance(table, dict) else {}
+        if not isinstance(table, dict):
+            self.say("", f"must be a table: write [{place}]")
+
+    def say(self, key: str, what: str) -> None:
+        name = ".".join(part for part in (self._place, key) if part)
+        self.problems.append(f"{self._file}: {name} {what}")
+
+    def only(self, *known: str) -> None:
+        for key in self.table:
+            if key not in known:
+                self.say(key, f"is unknown: write one of {', '.join(known)}, or take it out")
+
+    def sub(self, key: str) -> _Section:
+        place = ".".join(part for part in (self._place, key) if part)
+        return _Section(self._file, place, self.table.get(key, {}), self.problems)
+
+    def text(self, key: str, *, required: bool = False) -> str:
+        value = self.table.get(key, "")
+        if not isinstance(value, str):
+            self.say(key, f"is {value!r}: write a text in quotes")
+            return ""
+        if required and not value.strip():
+            self.say(key, "is missing: write a text in quotes")
+        return value.strip()
+
+
+def read_profile(path: Path) -> Profile:
+    """Raises ConfigurationError with one line for each thing that is wrong in the file."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(
+            [f"{path}: cannot be read ({error.strerror}): write it, or set FRONTDESK_TOML"]
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError([f"{path.name}: is not TOML: {error}"]) from None
+    root = _Section(path.name, "", table, [])
+    root.only("business", "hours", "faq", "directory")
+    business = root.sub("business")
+    business.only("name", "address", "timezone")
+    profile = Profile(
+        name=business.text("name", required=True),
+        address=business.text("address"),
+        timezone=_timezone(business),
+        hours=_hours(root.sub("hours")),
+        faq=_faq(root),
+        directory=_directory(root.sub("directory")),
+    )
+    if root.problems:
+        raise ConfigurationError(root.problems)
+    return profile
+
+
+def _timezone(business: _Section) -> ZoneInfo | None:
+    name = business.text("timezone")
+    if not name:
+        return None
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        business.say("timezone", f"is {name!r}, which is no time zone: write a name such as America/Los_Angeles")
+        return None
+
+
+def _hours(section: _Section) -> dict[str, str]:
+    section.only(*DAYS)
+    hours = {day: section.text(day) for day in DAYS if day in section.table}
+    for day, value in hours.items():
+        if value and not HOURS.fullmatch(value):
+            section.say(day, f'is {value!r}: write opening and closing time such as "09:00-17:00"')
+    return hours
+
+
+def _faq(root: _Section) -> dict[str, str]:
+    entries = root.table.get("faq", [])
+    if not isinstance(entries, list):
+        root.say("faq", "must be a list: write [[faq]] above each question")
+        return {}
+    answers = {}
+    for number, entry in enumerate(entries, 1):
+        section = _Section(root._file, f"faq {number}", entry, root.problems)
+        section.only("question", "answer")
+        answers[section.text("question", required=True)] = section.text("answer", required=True)
+    return answers
+
+
+def _directory(section: _Section) -> dict[str, Destination]:
+    if not section.table:
+        section.say("", "is empty: write at least one destination such as [directory.billing]")
+    return {key: _destination(key, section) for key in section.table}
+
+
+def _destination(key: str, directory: _Section) -> Destination:
+    section = directory.sub(key)
+    section.only("name", "department", "number", "ringing_timeout", "dtmf")
+    if not KEY.fullmatch(key):
+        section.say("", "is no good key: write lower-case letters, digits and _ only")
+    number = section.text("number", required=True)
+    if number and not (E164.fullmatch(number) or SIP_URI.fullmatch(number)):
+        section.say(
+            "number", f'is {number!r}: write it as "+12025550141", or a SIP URI such as "sip:sarah@pbx.example.com"'
+        )
+    timeout = section.table.get("ringing_timeout", DEFAULT_RINGING_TIMEOUT)
+    if not isinstance(timeout, int | float) or isinstance(timeout, bool) or not 5 <= timeout <= 80:
+        section.say("ringing_timeout", f"is {timeout!r}: write seconds from 5 to 80")
+        timeout = DEFAULT_RINGING_TIMEOUT
+    dtmf = section.text("dtmf")
+    if not re.fullmatch(r"[0-9*#A-Dw]*", dtmf):
+        section.say("dtmf", f'is {dtmf!r}: write keys 0-9 * # and w for half a second, such as "ww12#"')
+    return Destination(
+        key,
+        section.text("name", required=True),
+        section.text("department", required=True),
+        number,
+        float(timeout),
+        dtmf,
+    )

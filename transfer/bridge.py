@@ -1,0 +1,64 @@
+"""Brings the human into the caller's room."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Literal, Protocol
+
+from livekit import api, rtc
+from livekit.agents import JobContext
+
+from transfer.consult import Consult
+from transfer.outcome import TransferReason, WarmTransferError
+
+logger = logging.getLogger("transfer")
+
+BridgeKind = Literal["auto", "move", "relay"]
+
+MOVE_LIMIT = 3.0
+"""Seconds until a move that does not come about is given up."""
+
+
+class Bridge(Protocol):
+    """One way to let two people in two rooms hear each other."""
+
+    async def connect(self, consult: Consult) -> None:
+        """Returns when the human is in the caller's room. WarmTransferError (bridge failed) when that cannot be."""
+
+
+class MoveBridge:
+    """MoveParticipant: LiveKit Cloud does it, the open-source server answers that it is not implemented."""
+
+    def __init__(self, job: JobContext, room: rtc.Room) -> None:
+        self._job = job
+        self._room = room
+
+    async def connect(self, consult: Consult) -> None:
+        arrived = asyncio.Event()
+
+        def on_arrival(participant: rtc.RemoteParticipant) -> None:
+            if participant.identity == consult.human_identity:
+                arrived.set()
+
+        self._room.on("participant_connected", on_arrival)
+        request = api.MoveParticipantRequest(
+            room=consult.room_name, identity=consult.human_identity, destination_room=self._room.name
+        )
+        try:
+            async with asyncio.timeout(MOVE_LIMIT):
+                await self._job.api.room.move_participant(request)
+                if consult.human_identity not in self._room.remote_participants:
+                    await arrived.wait()
+        except (api.TwirpError, TimeoutError, OSError) as error:
+            logger.warning("the move failed: %s", error)
+            raise WarmTransferError(TransferReason.BRIDGE_FAILED, str(error)) from error
+        finally:
+            self._room.off("participant_connected", on_arrival)
+
+
+def make_bridge(kind: BridgeKind, job: JobContext, room: rtc.Room) -> Bridge:
+    """`auto` and `move` move the participant; `relay` is refused with ValueError: this version has none."""
+    if kind == "relay":
+        raise ValueError('bridge="relay" is not available in this version: use "auto" or "move" (LiveKit Cloud)')
+    return MoveBridge(job, room)

@@ -1,0 +1,214 @@
+"""The consult: a private room where our agent and the human agent are alone, and the agent that speaks there.
+
+Its tools exist only here: nothing that the caller says or types can reach them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from livekit import api, rtc
+from livekit.agents import NOT_GIVEN, Agent, AgentSession, JobContext, StopResponse, function_tool, llm
+from livekit.agents.llm import ToolFlag
+from livekit.agents.voice.room_io import RoomOptions
+
+from transfer.livekit_adapter import server_url
+from transfer.outcome import TransferReason, WarmTransferError
+
+logger = logging.getLogger("transfer")
+
+ROOM_EMPTY_TIMEOUT = 120
+"""Seconds after which the server itself closes a consult room in which our agent is alone: what a killed worker leaves."""
+ROOM_DEPARTURE_TIMEOUT = 5
+
+VOICEMAIL_WORDS = re.compile(
+    r"after the (tone|beep)|at the (tone|beep)|leave (me |us )?(a|your) (short )?message|voice ?mail|mail ?box"
+    r"|(not available|unavailable|can(no|')t) (to |come to |take )?(take )?(the phone|your call)|record your message"
+    r"|answering machine|you have reached the",
+    re.IGNORECASE,
+)
+"""What answering machines say. The model is asked as well; this answers at once and says nothing to a machine."""
+
+KEY_ACCEPT, KEY_DECLINE, KEY_REPEAT = "1", "2", "3"
+
+
+def is_voicemail_greeting(text: str) -> bool:
+    return bool(VOICEMAIL_WORDS.search(text))
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The human takes the call."""
+
+
+Decision = Accepted | WarmTransferError
+
+
+class ConsultAgent(Agent):
+    """Speaks to the human. What the human decides is in `decision`."""
+
+    def __init__(self, *, on_first_turn: Callable[[str], None], **values: Any) -> None:
+        super().__init__(**values)
+        self.decision: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
+        self.briefed = False
+        """True once the briefing has begun; before, nothing is answered."""
+        self._on_first_turn = on_first_turn
+
+    def decide(self, decision: Decision) -> None:
+        """The first decision counts."""
+        if not self.decision.done():
+            self.decision.set_result(decision)
+
+    @function_tool(flags=ToolFlag.IGNORE_ON_ENTER)
+    async def connect_to_caller(self) -> None:
+        """Called when the human agent wants to connect to the caller."""
+        self.decide(Accepted())
+        raise StopResponse()
+
+    @function_tool(flags=ToolFlag.IGNORE_ON_ENTER)
+    async def decline_transfer(self, reason: str) -> None:
+        """Handles the case when the human agent explicitly declines to connect to the caller.
+
+        Args:
+            reason: A short explanation of why the human agent declined to connect to the caller
+        """
+        self.decide(WarmTransferError(TransferReason.DECLINED, reason))
+        raise StopResponse()
+
+    @function_tool(flags=ToolFlag.IGNORE_ON_ENTER)
+    async def voicemail_detected(self) -> None:
+        """Called when the call reaches voicemail. Use this tool AFTER you hear the voicemail greeting"""
+        self.decide(WarmTransferError(TransferReason.VOICEMAIL))
+        raise StopResponse()
+
+    async def on_user_turn_completed(self, turn_ctx: llm.ChatContext, new_message: llm.ChatMessage) -> None:
+        if is_voicemail_greeting(new_message.text_content or ""):
+            self.decide(WarmTransferError(TransferReason.VOICEMAIL))
+            raise StopResponse()
+        if not self.briefed:
+            self._on_first_turn(new_message.text_content or "")
+            raise StopResponse()
+        if self.decision.done():
+            raise StopResponse()
+
+
+class Consult:
+    """One attempt's room, connection, session and identity; none of them is ever used again."""
+
+    def __init__(self, job: JobContext) -> None:
+        self._job = job
+        self._session: AgentSession | None = None
+        tag = secrets.token_hex(6)
+        # The caller's room is named after the caller's number; the consult room must not be.
+        self.room_name = f"consult-{tag}"
+        self.human_identity = f"human-agent-{tag}"
+        self.room = rtc.Room()
+        self.human_left = asyncio.Event()
+        self.human_active = asyncio.Event()
+        """Set when the phone has been picked up: `sip.callStatus` is `active`. A published track is no answer."""
+        self.human_ringing = asyncio.Event()
+        self.agent: ConsultAgent | None = None
+        self.room.on("participant_connected", self._on_participant)
+        self.room.on("participant_attributes_changed", lambda changed, participant: self._on_participant(participant))
+        self.room.on("participant_disconnected", self._on_leave)
+        self.room.on("disconnected", lambda reason: self.human_left.set())
+        self.room.on("sip_dtmf_received", self._on_key)
+        self.on_repeat: Callable[[], None] = lambda: None
+
+    async def create_room(self) -> None:
+        """Short time limits: a worker that is killed leaves no room behind for long."""
+        request = api.CreateRoomRequest(
+            name=self.room_name, empty_timeout=ROOM_EMPTY_TIMEOUT, departure_timeout=ROOM_DEPARTURE_TIMEOUT
+        )
+        await self._job.api.room.create_room(request)
+
+    async def join(self, session: AgentSession, agent: ConsultAgent) -> None:
+        """Connects our agent to the room and starts its session; it hears and speaks to the human alone."""
+        self._session, self.agent = session, agent
+        grants = api.VideoGrants(
+            room_join=True, room=self.room_name, can_publish=True, can_subscribe=True, can_update_own_metadata=True
+        )
+        token = api.AccessToken().with_identity(f"agent-{self.room_name}").with_grants(grants).with_kind("agent")
+        await self.room.connect(server_url(self._job), token.to_jwt())
+        if human := self.room.remote_participants.get(self.human_identity):
+            self._on_participant(human)
+        options = RoomOptions(
+            participant_identity=self.human_identity, close_on_disconnect=False, delete_room_on_close=False
+        )
+        await session.start(agent=agent, room=self.room, room_options=options, record=False)
+
+    @property
+    def session(self) -> AgentSession:
+        assert self._session is not None
+        return self._session
+
+    def _on_participant(self, participant: rtc.RemoteParticipant) -> None:
+        if participant.identity != self.human_identity:
+            return
+        match participant.attributes.get("sip.callStatus"):
+            case "ringing":
+                self.human_ringing.set()
+            case "active":
+                self.human_active.set()
+            case "hangup":
+                self.human_left.set()
+
+    def _on_leave(self, participant: rtc.RemoteParticipant) -> None:
+        if participant.identity == self.human_identity:
+            self.human_left.set()
+
+    def _on_key(self, event: rtc.SipDTMF) -> None:
+        if self.agent is None or event.participant is None or event.participant.identity != self.human_identity:
+            return
+        if event.digit == KEY_ACCEPT and self.agent.briefed:
+            self.agent.decide(Accepted())
+        elif event.digit == KEY_DECLINE:
+            self.agent.decide(WarmTransferError(TransferReason.DECLINED, "declined by a key"))
+        elif event.digit == KEY_REPEAT and self.agent.briefed:
+            self.on_repeat()
+
+    async def decision(self) -> Decision:
+        """What the human decides; that they hung up, when they go before or with it."""
+        assert self.agent
+        gone = asyncio.create_task(self.human_left.wait())
+        pending: list[asyncio.Future[Any]] = [self.agent.decision, gone]
+        try:
+            await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            gone.cancel()
+        decided = self.agent.decision.result() if self.agent.decision.done() else None
+        if decided is None or (self.human_left.is_set() and isinstance(decided, Accepted)):
+            return WarmTransferError(TransferReason.HUMAN_HUNG_UP)
+        return decided
+
+    async def close_session(self) -> None:
+        """Our agent stops hearing and speaking."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.shutdown(drain=False)
+            await session.aclose()
+
+    async def close(self) -> None:
+        """Everything ends: the phone (ringing or talking), the room, our connection and session."""
+        with contextlib.suppress(api.TwirpError, OSError):
+            await self._job.api.room.delete_room(api.DeleteRoomRequest(room=self.room_name))
+        await self.close_session()
+        await self.room.disconnect()
+
+
+def consult_session(caller: AgentSession, turn_handling: Any) -> AgentSession:
+    """A session with the models of the caller's."""
+    return AgentSession(
+        stt=caller.stt or NOT_GIVEN,
+        vad=caller.vad or NOT_GIVEN,
+        llm=caller.llm or NOT_GIVEN,
+        tts=caller.tts or NOT_GIVEN,
+        turn_handling=turn_handling,
+    )

@@ -1,0 +1,70 @@
+"""Dials the human agent into the consult room, and says what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from livekit import api
+from livekit.agents import JobContext
+
+from transfer.consult import Consult
+from transfer.outcome import from_dial_error
+
+API_GRACE = 15.0
+"""Seconds beyond the ringing timeout that the server has to answer our request."""
+DEFAULT_RINGING = 80.0
+"""Seconds that livekit-sip rings when it is told no limit."""
+STATUS_GRACE = 2.0
+"""Seconds that the call status may lag behind the server's answer."""
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Whom to dial and how."""
+
+    call_to: str
+    """A number, or a SIP URI."""
+    trunk_id: str | None = None
+    connection: api.SIPOutboundConfig | None = None
+    number: str = ""
+    """The caller ID; empty: the trunk's."""
+    headers: dict[str, str] = field(default_factory=dict)
+    dtmf: str = ""
+    """Keys to send after the answer; `w` waits half a second."""
+    ringing_timeout: float | None = None
+    """Seconds; None: the server's."""
+
+
+async def dial(job: JobContext, destination: Destination, consult: Consult) -> None:
+    """Returns when the phone has been picked up. WarmTransferError tells why it was not.
+
+    Cancelling it does not stop a phone that rings: closing the consult does.
+    """
+    request = api.CreateSIPParticipantRequest(
+        sip_trunk_id=destination.trunk_id or "",
+        sip_call_to=destination.call_to,
+        sip_number=destination.number,
+        room_name=consult.room_name,
+        participant_identity=consult.human_identity,
+        wait_until_answered=True,
+        headers=destination.headers,
+        dtmf=destination.dtmf,
+    )
+    if destination.ringing_timeout is not None:
+        request.ringing_timeout.FromMilliseconds(int(destination.ringing_timeout * 1000))
+    if destination.connection is not None:
+        request.trunk.CopyFrom(destination.connection)
+    limit = (destination.ringing_timeout or DEFAULT_RINGING) + API_GRACE
+    try:
+        async with asyncio.timeout(limit):
+            await consult.create_room()
+            await job.api.sip.create_sip_participant(request, timeout=limit)
+    except (api.TwirpError, TimeoutError, OSError) as error:
+        raise from_dial_error(error) from error
+    # Our own connection to the room may still be on its way; the server's answer is enough then.
+    try:
+        async with asyncio.timeout(STATUS_GRACE):
+            await consult.human_active.wait()
+    except TimeoutError:
+        consult.human_active.set()

@@ -1,0 +1,38 @@
+"""What happens in a transfer, as it happens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Phase(StrEnum):
+    """Where a transfer is. `connected` and `failed` end it."""
+
+    HOLD = "hold"
+    DIAL = "dial"
+    RINGING = "ringing"
+    ANSWERED = "answered"
+    BRIEF = "brief"
+    BRIDGE = "bridge"
+    BRIDGED = "bridged"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class TransferEvent:
+    """One change of phase."""
+
+    transfer: str
+    """Names the transfer in logs; random."""
+    phase: Phase
+    at: float
+    """`time.monotonic()` in seconds."""
+    attempt: int
+    """Counts the dials of this transfer, from 1; 0 before the first."""
+    reason: str = ""
+    """Why it failed, when it did."""
+
+
+EventListener = Callable[[TransferEvent], None]

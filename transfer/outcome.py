@@ -1,0 +1,99 @@
+"""How a transfer ends: connected, or one of the reasons why not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from livekit import api
+from livekit.agents import ToolError
+
+from transfer import prompts
+
+
+class TransferReason(StrEnum):
+    """Why a transfer failed. Its text for the model stands in `prompts/transfer/failures.toml`."""
+
+    BUSY = "busy"
+    NO_ANSWER = "no_answer"
+    DECLINED_BY_PHONE = "declined_by_phone"
+    UNREACHABLE = "unreachable"
+    WRONG_NUMBER = "wrong_number"
+    TRUNK_ERROR = "trunk_error"
+    VOICEMAIL = "voicemail"
+    NOBODY_SPOKE = "nobody_spoke"
+    DECLINED = "declined"
+    HUMAN_HUNG_UP = "human_hung_up"
+    CONSULT_DEADLINE = "consult_deadline"
+    CALLER_HUNG_UP = "caller_hung_up"
+    CALLER_CANCELLED = "caller_cancelled"
+    BRIDGE_FAILED = "bridge_failed"
+    WORKER_STOPPING = "worker_stopping"
+    FAILED = "failed"
+
+
+@dataclass
+class WarmTransferResult:
+    """A transfer that connected the two."""
+
+    human_agent_identity: str
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Time spent in each phase."""
+
+
+class WarmTransferError(ToolError):
+    """A transfer that did not. Its message tells the model what to say and to offer next."""
+
+    def __init__(
+        self,
+        reason: TransferReason,
+        detail: str = "",
+        *,
+        sip_status_code: int | None = None,
+        sip_status: str | None = None,
+    ) -> None:
+        super().__init__(prompts.failure_texts()[reason].format(detail=detail))
+        self.reason = reason
+        self.detail = detail
+        self.sip_status_code = sip_status_code
+        self.sip_status = sip_status
+        self.seconds: dict[str, float] = {}
+        """Time spent in each phase."""
+
+
+_SIP_REASONS = {
+    TransferReason.BUSY: (486, 600),
+    TransferReason.NO_ANSWER: (408,),
+    TransferReason.DECLINED_BY_PHONE: (403, 603, 607, 608),
+    TransferReason.WRONG_NUMBER: (404, 410, 484, 604),
+}
+
+
+def from_dial_error(error: Exception) -> WarmTransferError:
+    """What CreateSIPParticipant's failure means.
+
+    The SIP status tells the refusals apart; a ringing timeout is `canceled` and has none, nor has a trunk that does not
+    exist (seen on livekit-server 1.13.4 with livekit-sip).
+    """
+    if isinstance(error, api.SipCallError) and error.sip_status_code:
+        status = int(error.sip_status_code)
+        reason = next((r for r, codes in _SIP_REASONS.items() if status in codes), TransferReason.UNREACHABLE)
+        return WarmTransferError(reason, sip_status_code=status, sip_status=error.sip_status)
+    if isinstance(error, api.TwirpError):
+        if error.code in ("canceled", "deadline_exceeded"):
+            return WarmTransferError(TransferReason.NO_ANSWER)
+        if error.code in ("not_found", "invalid_argument", "unauthenticated", "permission_denied"):
+            return WarmTransferError(TransferReason.TRUNK_ERROR, error.message)
+        return WarmTransferError(TransferReason.UNREACHABLE, error.message)
+    if isinstance(error, TimeoutError):
+        return WarmTransferError(TransferReason.NO_ANSWER)
+    return WarmTransferError(TransferReason.UNREACHABLE, type(error).__name__)
+
+
+def is_busy_service(error: Exception) -> bool:
+    """True for a SIP service that has no room right now: worth one more try, under another identity."""
+    return (
+        isinstance(error, api.TwirpError)
+        and not isinstance(error, api.SipCallError)
+        and any(words in error.message for words in ("cpu exhausted", "could not connect after timeout"))
+    )
