@@ -1,4 +1,4 @@
-"""No telephone number reaches a log line: a caller's is in the names of rooms and participants, too."""
+"""No telephone number and no transcript reaches a log line. A caller's number is in the names of rooms and participants, too."""
 
 from __future__ import annotations
 
@@ -20,24 +20,31 @@ def _masked(value: Any) -> Any:
     return value
 
 
+def _is_transcript(name: str, value: Any) -> bool:
+    """LiveKit marks what people said so, among its debug messages."""
+    return name.startswith("lk.pii.") and isinstance(value, str) and " " in value
+
+
 def _mask_record(record: logging.LogRecord) -> None:
     if isinstance(record.msg, str):
         record.msg = mask(record.msg)
     if isinstance(record.args, tuple | dict):
         record.args = _masked(record.args)
     for name in record.__dict__.keys() - _STANDARD:
-        record.__dict__[name] = _masked(record.__dict__[name])
+        value = record.__dict__[name]
+        record.__dict__[name] = f"({len(value)} characters)" if _is_transcript(name, value) else _masked(value)
 
 
 def mask_all_logs() -> None:
     """Masks every record of this process as it is handed out, whoever logs it. Calling it again changes nothing."""
-    if getattr(logging.Logger.handle, "masks_numbers", False):
+    if getattr(logging.Logger.callHandlers, "masks", False):
         return
-    handle = logging.Logger.handle
+    call_handlers = logging.Logger.callHandlers
 
-    def masked_handle(self: logging.Logger, record: logging.LogRecord) -> None:
+    # callHandlers and not a filter: records of the job processes reach the worker's handlers through it alone.
+    def masked(self: logging.Logger, record: logging.LogRecord) -> None:
         _mask_record(record)
-        handle(self, record)
+        call_handlers(self, record)
 
-    masked_handle.masks_numbers = True  # type: ignore[attr-defined]
-    logging.Logger.handle = masked_handle  # type: ignore[method-assign]
+    masked.masks = True  # type: ignore[attr-defined]
+    logging.Logger.callHandlers = masked  # type: ignore[method-assign]

@@ -26,7 +26,9 @@ def make_pipeline(settings: Settings) -> Pipeline:
     openai_url: NotGivenOr[str] = settings.openai_base_url or NOT_GIVEN
     speech: tts.TTS
     if settings.tts_provider == "openai":
-        speech = openai.TTS(model=settings.tts_model, voice=settings.tts_voice, response_format="pcm", base_url=openai_url)
+        speech = openai.TTS(
+            model=settings.tts_model, voice=settings.tts_voice, response_format="pcm", base_url=openai_url
+        )
     else:
         speech = deepgram.TTS(model=settings.tts_model, base_url=f"{settings.deepgram_base_url}/v1/speak")
     return Pipeline(

@@ -32,6 +32,8 @@ SILENCE_BEFORE_BRIEFING = 1.0
 """Seconds after pick-up: a human who says nothing is spoken to."""
 DEFAULT_CONSULT_DEADLINE = 120.0
 """Seconds from pick-up to a decision; what Vapi and Telnyx use."""
+INTRODUCTION_LIMIT = 10.0
+"""Seconds that the introduction may take."""
 GOODBYE_LIMIT = 6.0
 """Seconds that a goodbye may take."""
 CONSULT_TURN_HANDLING: TurnHandlingOptions = {"endpointing": {"min_delay": 0.4, "max_delay": 1.2}}
@@ -140,7 +142,8 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         self._run_task: asyncio.Task[None] | None = None
         self._spoke = asyncio.Event()
         self._briefing: brief.Briefing
-        self._result: WarmTransferResult
+        self._result: WarmTransferResult | None = None
+        self._closing: asyncio.Task[None] | None = None
 
     # -- the life of the task
 
@@ -163,28 +166,38 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         """Walks the phases; however they end, nothing is left and the task completes once."""
         hold = Hold(self.session, job.room, self._hold_audio, use_default=self._default_hold_audio)
         self._watch_caller(job.room)
-        outcome: WarmTransferResult | Exception
-        try:
-            await self._until_ended(self._transfer(job, hold))
-            outcome = self._result
-        except WarmTransferError as error:
-            outcome = error
-        except asyncio.CancelledError:
-            outcome = WarmTransferError(TransferReason.WORKER_STOPPING)
-        except Exception as error:
-            logger.exception("the transfer failed")
-            outcome = WarmTransferError(TransferReason.FAILED, type(error).__name__)
-        finally:
-            job.room.off("participant_disconnected", self._on_participant_left)
-            job.room.off("disconnected", self._on_room_left)
-            await hold.stop_audio()
-        if isinstance(outcome, WarmTransferError):
-            self._enter(Phase.FAILED, outcome.reason)
-            outcome.seconds = dict(self._seconds)
-        if isinstance(outcome, Exception) or self._introduction is None:
+        outcome = await self._outcome(job, hold)
+        job.room.off("participant_disconnected", self._on_participant_left)
+        job.room.off("disconnected", self._on_room_left)
+        if isinstance(outcome, WarmTransferResult) and self._introduction is not None:
+            await self._introduce(hold)
+        else:
             hold.give_back()
+        if self._closing:
+            await asyncio.gather(self._closing, return_exceptions=True)
         if not self.done():
             self.complete(outcome)
+
+    async def _outcome(self, job: JobContext, hold: Hold) -> WarmTransferResult | WarmTransferError:
+        """The transfer, and exactly one outcome of it."""
+        failure: WarmTransferError | None = None
+        try:
+            await self._until_ended(self._transfer(job, hold))
+        except WarmTransferError as error:
+            failure = error
+        except asyncio.CancelledError:
+            failure = WarmTransferError(TransferReason.WORKER_STOPPING)
+        except Exception as error:
+            logger.exception("the transfer failed")
+            failure = WarmTransferError(TransferReason.FAILED, type(error).__name__)
+        finally:
+            await hold.stop_audio()
+        if self._result is not None:
+            return self._result  # who hangs up once the two are connected ends a call, not a transfer
+        failure = failure or WarmTransferError(TransferReason.FAILED)
+        self._enter(Phase.FAILED, failure.reason)
+        failure.seconds = dict(self._seconds)
+        return failure
 
     async def _until_ended(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs `work`, unless the caller leaves or somebody else completes the task; then it is cancelled."""
@@ -230,13 +243,14 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
             await self._brief(consult)
             self._enter(Phase.BRIDGE)
             await self._bridge(job, hold, consult)
+            self._enter(Phase.BRIDGED)
+            LineWatch(job, self._caller_identity, consult.human_identity)
+            self._result = WarmTransferResult(consult.human_identity, dict(self._seconds))
         finally:
-            await asyncio.shield(consult.close())
-        self._enter(Phase.BRIDGED)
-        LineWatch(job, self._caller_identity, consult.human_identity)
-        if self._introduction is not None:
-            await self._introduce(hold)
-        self._result = WarmTransferResult(consult.human_identity, dict(self._seconds))
+            # Closing a session takes its time; after a bridge nobody waits for it.
+            self._closing = asyncio.create_task(consult.close())
+            if self._result is None:
+                await asyncio.shield(self._closing)
 
     async def _reach_the_human(self, job: JobContext, hold: Hold) -> Consult:
         """Hold audio, dialling, our agent's way into the consult room and the briefing: all at once."""
@@ -374,7 +388,11 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         hold.give_back()
         self.session.input.set_audio_enabled(False)
         assert self._introduction
-        await self.session.say(self._introduction, allow_interruptions=False, add_to_chat_ctx=False).wait_for_playout()
+        try:
+            async with asyncio.timeout(INTRODUCTION_LIMIT):
+                await self.session.say(self._introduction, allow_interruptions=False).wait_for_playout()
+        except (TimeoutError, RuntimeError):
+            logger.info("the introduction could not be said")
 
     # -- telling
 
