@@ -84,7 +84,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         reader.problems.append(f"TTS_PROVIDER={provider!r} is unknown: write openai or deepgram")
     by_openai = provider != "deepgram"
     openai_url = reader.url("OPENAI_BASE_URL", "", ("http", "https"), "https://api.openai.com/v1")
-    if openai_url and not openai_url.endswith("/v1"):
+    if "://" in openai_url and not openai_url.endswith("/v1"):
         reader.problems.append(
             f"OPENAI_BASE_URL={openai_url!r} must end in /v1: write something like https://api.openai.com/v1"
         )

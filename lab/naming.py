@@ -7,7 +7,7 @@ import secrets
 import string
 
 _ALPHABET = string.ascii_letters + string.digits
-_NUMBER = re.compile(r"\+?\d[\d ().-]{5,}\d")
+_NUMBER = re.compile(r"\+?\d[\d ()-]{5,}\d")
 
 
 def new_sid(prefix: str) -> str:

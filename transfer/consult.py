@@ -27,6 +27,8 @@ logger = logging.getLogger("transfer")
 ROOM_EMPTY_TIMEOUT = 120
 """Seconds after which the server itself closes a consult room in which our agent is alone: what a killed worker leaves."""
 ROOM_DEPARTURE_TIMEOUT = 5
+CONNECT_LIMIT = 10.0
+"""Seconds that closing waits for a connection that is under way."""
 
 VOICEMAIL_WORDS = re.compile(
     r"after the (tone|beep)|at the (tone|beep)|leave (me |us )?(a|your) (short )?message|voice ?mail|mail ?box"
@@ -105,6 +107,7 @@ class Consult:
     def __init__(self, job: JobContext) -> None:
         self._job = job
         self._session: AgentSession | None = None
+        self._connecting: asyncio.Task[None] | None = None
         tag = secrets.token_hex(6)
         # The caller's room is named after the caller's number; the consult room must not be.
         self.room_name = f"consult-{tag}"
@@ -136,7 +139,9 @@ class Consult:
             room_join=True, room=self.room_name, can_publish=True, can_subscribe=True, can_update_own_metadata=True
         )
         token = api.AccessToken().with_identity(f"agent-{self.room_name}").with_grants(grants).with_kind("agent")
-        await self.room.connect(server_url(self._job), token.to_jwt())
+        # Shielded: a connection that is cancelled half-way would come about after all, unseen.
+        self._connecting = asyncio.create_task(self.room.connect(server_url(self._job), token.to_jwt()))
+        await asyncio.shield(self._connecting)
         if human := self.room.remote_participants.get(self.human_identity):
             self._on_participant(human)
         options = RoomOptions(
@@ -196,11 +201,19 @@ class Consult:
             await session.aclose()
 
     async def close(self) -> None:
-        """Everything ends: the phone (ringing or talking), the room, our connection and session."""
-        with contextlib.suppress(api.TwirpError, OSError):
-            await self._job.api.room.delete_room(api.DeleteRoomRequest(room=self.room_name))
+        """Everything ends: first of all the phone, ringing or talking, then our session, connection and the room."""
+        await self._delete_room()
+        still_connecting = self._connecting is not None and not self._connecting.done()
+        if self._connecting is not None:
+            await asyncio.wait({self._connecting}, timeout=CONNECT_LIMIT)
         await self.close_session()
         await self.room.disconnect()
+        if still_connecting:
+            await self._delete_room()  # our late arrival has made it anew
+
+    async def _delete_room(self) -> None:
+        with contextlib.suppress(api.TwirpError, OSError):
+            await self._job.api.room.delete_room(api.DeleteRoomRequest(room=self.room_name))
 
 
 def consult_session(caller: AgentSession, turn_handling: Any) -> AgentSession:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_NUMBER = re.compile(r"\+?\d[\d ().-]{5,}\d")
+_NUMBER = re.compile(r"\+?\d[\d ()-]{5,}\d")
 
 
 def mask(text: str) -> str:

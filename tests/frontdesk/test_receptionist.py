@@ -1,0 +1,55 @@
+"""The model names a destination; code turns it into a number, and into no other than those of the directory."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+from unittest.mock import AsyncMock, MagicMock
+
+import pytest
+from livekit.agents import ToolError
+
+from frontdesk import receptionist
+from frontdesk.logs import mask_all_logs
+from frontdesk.profile import read_profile
+from frontdesk.receptionist import FrontDeskAgent
+
+PROFILE = read_profile(Path(__file__).resolve().parents[2] / "frontdesk.toml")
+
+
+async def test_the_model_can_name_the_directory_s_keys_and_sees_no_number() -> None:
+    agent = FrontDeskAgent(PROFILE)
+    (tool,) = agent.tools
+    schema: dict[str, Any] = tool.info.raw_schema  # type: ignore[union-attr]
+    assert schema["parameters"]["properties"]["destination"]["enum"] == ["billing", "sales", "support"]
+    assert "+1202" not in str(schema)
+    assert "+1202" not in str(agent.instructions)
+
+
+@pytest.mark.parametrize("asked", ["+19005550199", "the president", "", "billing "])
+async def test_what_is_not_in_the_directory_is_never_dialled(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    dialled = MagicMock()
+    monkeypatch.setattr(receptionist, "WarmTransferTask", dialled)
+    context = MagicMock()
+    context.session.say = AsyncMock()
+    with pytest.raises(ToolError, match="Use one of: billing, sales, support"):
+        await FrontDeskAgent(PROFILE).transfer_to_human(asked, context)
+    dialled.assert_not_called()
+
+
+def test_numbers_and_transcripts_are_masked_wherever_they_stand_in_a_log_record(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    call_handlers = logging.Logger.callHandlers
+    try:
+        mask_all_logs()
+        with caplog.at_level(logging.INFO):
+            extra = {"room": "call-_+12025550111_x", "lk.pii.text": "my card is lost", "nested": {"to": "+12025550141"}}
+            logging.getLogger("any").info("calling %s", "+12025550141", extra=extra)
+        record = caplog.records[-1]
+    finally:
+        logging.Logger.callHandlers = call_handlers  # type: ignore[method-assign]
+    assert record.getMessage() == "calling +12…41"
+    assert "2025550" not in str(record.__dict__)
+    assert "card" not in str(record.__dict__)

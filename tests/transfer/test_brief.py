@@ -1,0 +1,109 @@
+"""The briefing is ready when the phone is picked up, with or without a model."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from livekit.agents import llm
+
+from transfer import brief
+from transfer.consult import is_voicemail_greeting
+from transfer.masking import mask
+
+
+def talk(*lines: tuple[str, str]) -> llm.ChatContext:
+    context = llm.ChatContext.empty()
+    context.add_message(role="system", content="secret instructions")
+    for role, text in lines:
+        context.add_message(role=role, content=text)  # type: ignore[arg-type]
+    return context
+
+
+CALL = talk(
+    ("assistant", "How can I help?"),
+    ("user", "I was charged twice for my order in October."),
+    ("assistant", "I see."),
+    ("user", "A person please."),
+)
+
+
+class BrokenModel(llm.LLM):
+    def chat(self, **_: Any) -> Any:
+        raise ConnectionError("the model is down")
+
+
+def test_the_conversation_is_what_the_two_said_and_nothing_else() -> None:
+    assert brief.conversation(CALL).splitlines()[:2] == [
+        "Assistant: How can I help?",
+        "Caller: I was charged twice for my order in October.",
+    ]
+    assert "secret" not in brief.conversation(CALL)
+    assert brief.conversation(None) == ""
+
+
+async def test_without_a_model_the_caller_s_own_words_are_told() -> None:
+    briefing = await brief.prepare(None, None, CALL)
+    assert "I was charged twice for my order in October." in briefing.text
+    assert briefing.text.endswith("Shall I connect you?")
+    assert not briefing.spoken
+
+
+async def test_a_model_that_fails_costs_nothing_but_its_words() -> None:
+    assert "charged twice" in (await brief.prepare(BrokenModel(), None, CALL)).text
+
+
+async def test_a_model_that_stalls_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stalled(llm.LLM):
+        def chat(self, **_: Any) -> Any:
+            class Stream:
+                async def collect(self) -> Any:
+                    await asyncio.Event().wait()
+
+            return Stream()
+
+    monkeypatch.setattr(brief, "WRITING_LIMIT", 0.05)
+    assert "charged twice" in await brief.write_summary(Stalled(), CALL)
+
+
+async def test_a_caller_who_said_nothing_is_announced_all_the_same() -> None:
+    assert "asked to speak to a person" in (await brief.prepare(None, None, None)).text
+
+
+@pytest.mark.parametrize(
+    "greeting",
+    [
+        "You have reached the voicemail of Sarah.",
+        "Please leave a message after the tone.",
+        "Leave your message after the beep.",
+        "I'm not available to take your call right now.",
+        "Sorry, I can't come to the phone.",
+        "The mailbox is full.",
+    ],
+)
+def test_an_answering_machine_is_known_by_its_words(greeting: str) -> None:
+    assert is_voicemail_greeting(greeting)
+
+
+@pytest.mark.parametrize(
+    "hello", ["Hello, this is Sarah.", "Sarah here, what is it?", "Billing, good morning.", "Yes?"]
+)
+def test_a_person_is_not_taken_for_a_machine(hello: str) -> None:
+    assert not is_voicemail_greeting(hello)
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("call-_+12025550111_abc", "call-_+12…11_abc"),
+        ("sip:+12025550141@10.0.0.1", "sip:+12…41@10.0.0.1"),
+        ("call me at (202) 555-0111 please", "call me at (202) 555-0111 please"),
+        ("version 1.8.9", "version 1.8.9"),
+    ],
+)
+def test_numbers_are_masked(text: str, masked: str) -> None:
+    if "(202)" in text:
+        assert "555-0111" not in mask(text)
+    else:
+        assert mask(text) == masked

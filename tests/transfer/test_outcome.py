@@ -1,0 +1,81 @@
+"""How the server's answers become outcomes, and what the model is told about each."""
+
+from __future__ import annotations
+
+import pytest
+from livekit import api
+
+from transfer import TransferReason, WarmTransferError, prompts
+from transfer.outcome import from_dial_error, is_busy_service
+
+
+def sip_error(status: int, reason: str, code: str = "resource_exhausted") -> api.SipCallError:
+    return api.SipCallError(code, reason, status=429, metadata={"sip_status_code": str(status), "sip_status": reason})
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (486, TransferReason.BUSY),
+        (600, TransferReason.BUSY),
+        (480, TransferReason.UNREACHABLE),
+        (408, TransferReason.NO_ANSWER),
+        (603, TransferReason.DECLINED_BY_PHONE),
+        (403, TransferReason.DECLINED_BY_PHONE),
+        (404, TransferReason.WRONG_NUMBER),
+        (410, TransferReason.WRONG_NUMBER),
+        (503, TransferReason.UNREACHABLE),
+        (500, TransferReason.UNREACHABLE),
+    ],
+)
+def test_a_sip_status_tells_why(status: int, reason: TransferReason) -> None:
+    outcome = from_dial_error(sip_error(status, "Words"))
+    assert (outcome.reason, outcome.sip_status_code, outcome.sip_status) == (reason, status, "Words")
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("canceled", TransferReason.NO_ANSWER),
+        ("deadline_exceeded", TransferReason.NO_ANSWER),
+        ("not_found", TransferReason.TRUNK_ERROR),
+        ("invalid_argument", TransferReason.TRUNK_ERROR),
+        ("unauthenticated", TransferReason.TRUNK_ERROR),
+        ("unavailable", TransferReason.UNREACHABLE),
+        ("unknown", TransferReason.UNREACHABLE),
+    ],
+)
+def test_an_error_without_a_sip_status_tells_why(code: str, reason: TransferReason) -> None:
+    outcome = from_dial_error(api.ServerError(code, "words", status=408))
+    assert (outcome.reason, outcome.sip_status_code) == (reason, None)
+
+
+def test_a_request_that_takes_too_long_is_no_answer() -> None:
+    assert from_dial_error(TimeoutError()).reason is TransferReason.NO_ANSWER
+
+
+def test_only_a_sip_service_without_room_is_worth_another_try() -> None:
+    assert is_busy_service(api.ServerError("unavailable", "cpu exhausted", status=503))
+    assert is_busy_service(
+        api.ServerError("unknown", "update room failed: could not connect after timeout", status=500)
+    )
+    assert not is_busy_service(api.ServerError("unavailable", "no response from servers", status=503))
+    assert not is_busy_service(sip_error(503, "cpu exhausted"))
+
+
+@pytest.mark.parametrize("reason", list(TransferReason))
+def test_every_reason_has_words_for_the_model(reason: TransferReason) -> None:
+    text = str(WarmTransferError(reason, "in a meeting").message)
+    assert text.endswith(".")
+    assert "{" not in text
+
+
+def test_a_human_who_declines_is_quoted_as_by_the_stock_task() -> None:
+    assert (
+        "human agent declined to connect: in a meeting"
+        in WarmTransferError(TransferReason.DECLINED, "in a meeting").message
+    )
+
+
+def test_no_text_without_a_reason_is_kept() -> None:
+    assert set(prompts.failure_texts()) == {reason.value for reason in TransferReason}

@@ -1,0 +1,97 @@
+"""Changing the import is all that moves an existing agent over: names, defaults, environment and errors are the stock task's."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+
+import pytest
+from livekit import api
+from livekit.agents import ToolError
+from livekit.agents.beta.workflows import WarmTransferTask as StockTask
+
+from transfer import WarmTransferError, WarmTransferResult, WarmTransferTask
+from transfer.consult import ConsultAgent
+from transfer.hold import BuiltinAudioClip
+
+
+@pytest.fixture(autouse=True)
+async def loop() -> None:
+    """A task holds futures: it is made inside a running event loop, as in a tool."""
+
+
+@pytest.fixture(autouse=True)
+def no_trunk_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LIVEKIT_SIP_OUTBOUND_TRUNK", raising=False)
+    monkeypatch.delenv("LIVEKIT_SIP_NUMBER", raising=False)
+
+
+def test_every_parameter_of_the_stock_task_is_there_with_its_default() -> None:
+    ours = inspect.signature(WarmTransferTask.__init__).parameters
+    for name, stock in inspect.signature(StockTask.__init__).parameters.items():
+        assert name in ours, f"{name} is missing"
+        assert ours[name].kind == stock.kind, name
+        assert repr(ours[name].default) == repr(stock.default), name
+
+
+async def test_the_consult_has_the_tools_of_the_stock_task() -> None:
+    agent = ConsultAgent(on_first_turn=lambda words: None, instructions="")
+    stock = {
+        name for name in ("connect_to_caller", "decline_transfer", "voicemail_detected") if hasattr(StockTask, name)
+    }
+    assert {tool.info.name for tool in agent.tools} >= stock  # type: ignore[union-attr]
+    assert len(stock) == 3
+
+
+async def test_a_task_needs_a_target() -> None:
+    with pytest.raises(ValueError, match="`sip_call_to` must be set"):
+        WarmTransferTask(sip_trunk_id="ST_1")
+
+
+async def test_a_task_needs_a_trunk_or_a_connection() -> None:
+    with pytest.raises(ValueError, match="`LIVEKIT_SIP_OUTBOUND_TRUNK` environment variable, `sip_trunk_id`"):
+        WarmTransferTask(sip_call_to="+15105550123")
+
+
+async def test_the_trunk_comes_from_the_environment_unless_a_connection_is_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LIVEKIT_SIP_OUTBOUND_TRUNK", "ST_env")
+    monkeypatch.setenv("LIVEKIT_SIP_NUMBER", "+15550100")
+    by_environment = WarmTransferTask(sip_call_to="+15105550123")._destination
+    assert (by_environment.trunk_id, by_environment.number) == ("ST_env", "+15550100")
+    inline = WarmTransferTask(
+        sip_call_to="+15105550123", sip_connection=api.SIPOutboundConfig(hostname="h")
+    )._destination
+    assert inline.trunk_id is None
+    assert inline.connection is not None and inline.connection.hostname == "h"
+
+
+async def test_the_old_name_of_the_target_still_works() -> None:
+    assert (
+        WarmTransferTask(target_phone_number="+15105550123", sip_trunk_id="ST_1")._destination.call_to == "+15105550123"
+    )
+
+
+async def test_the_relay_is_refused_before_any_call_is_made() -> None:
+    with pytest.raises(ValueError, match="not available in this version"):
+        WarmTransferTask(sip_call_to="+15105550123", sip_trunk_id="ST_1", bridge="relay")
+
+
+async def test_failures_are_tool_errors_and_the_result_names_the_human() -> None:
+    assert issubclass(WarmTransferError, ToolError)
+    assert WarmTransferResult("human").human_agent_identity == "human"
+
+
+async def test_hold_audio_can_be_left_out_and_is_the_stock_music_otherwise() -> None:
+    quiet = WarmTransferTask(sip_call_to="+15105550123", sip_trunk_id="ST_1", hold_audio=None)
+    assert (quiet._default_hold_audio, quiet._hold_audio) == (False, None)
+    assert WarmTransferTask(sip_call_to="+15105550123", sip_trunk_id="ST_1")._default_hold_audio
+    assert BuiltinAudioClip.HOLD_MUSIC.path().endswith("hold_music.ogg")
+
+
+async def test_a_task_completed_from_outside_is_told_to_its_run() -> None:
+    task = WarmTransferTask(sip_call_to="+15105550123", sip_trunk_id="ST_1")
+    task.complete(ToolError("enough"))
+    assert task._ended.is_set()
+    await asyncio.sleep(0)
