@@ -1,0 +1,5 @@
+"""AI services on loopback that speak OpenAI's and Deepgram's wire protocols over engines that need no network."""
+
+from lab.ai.services import AiServices, AiSettings
+
+__all__ = ["AiServices", "AiSettings"]

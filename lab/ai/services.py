@@ -1,0 +1,127 @@
+"""The loopback services: one HTTP server with OpenAI's and Deepgram's paths over an engine and the rule brain."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self, TextIO
+
+from aiohttp import web
+
+from lab.ai.brain import Brain
+from lab.ai.deepgram import DeepgramApi
+from lab.ai.engines import Engine, make_engine
+from lab.ai.faults import Fault, Faults
+from lab.ai.openai import OpenAiApi
+
+EventListener = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class AiSettings:
+    host: str = "127.0.0.1"
+    port: int = 0
+    """0 lets the system choose."""
+    engine: Literal["speech", "instant"] = "speech"
+    first_token: float = 0.0
+    """Seconds until the language model says its first word."""
+    first_audio: float = 0.0
+    """Seconds until speech begins to come."""
+    final_transcript: float = 0.0
+    """Seconds from the end of an utterance to its transcript, on top of what recognition takes."""
+    end_silence: float = 0.3
+    """Seconds of silence that end an utterance (speech engine)."""
+    threads: int = 1
+    """Of each of the two speech models."""
+    cache: Path | None = None
+    """Folder for synthesised sentences."""
+    events: Path | None = None
+    """File that gets one JSON line for each request."""
+
+
+class AiServices:
+    """Start it, point a worker's OPENAI_BASE_URL and DEEPGRAM_BASE_URL at it, stop it."""
+
+    def __init__(self, settings: AiSettings | None = None) -> None:
+        self.settings = settings or AiSettings()
+        if not ipaddress.ip_address(self.settings.host).is_loopback:
+            raise ValueError(f"the lab binds loopback addresses only, not {self.settings.host}")
+        self.faults = Faults()
+        self.on_event: EventListener = lambda event: None
+        self.engine: Engine = (
+            make_engine("instant")
+            if self.settings.engine == "instant"
+            else make_engine(
+                "speech",
+                cache=self.settings.cache,
+                threads=self.settings.threads,
+                end_silence=self.settings.end_silence,
+            )
+        )
+        self._runner: web.AppRunner | None = None
+        self._events: TextIO | None = None
+
+    @property
+    def url(self) -> str:
+        assert self._runner
+        return f"http://{self.settings.host}:{self._runner.addresses[0][1]}"
+
+    @property
+    def openai_base_url(self) -> str:
+        return f"{self.url}/v1"
+
+    @property
+    def deepgram_base_url(self) -> str:
+        return self.url
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Raises OSError when the port is in use."""
+        app = web.Application(client_max_size=32 << 20)
+        OpenAiApi(self.engine, Brain(), self.faults, self.settings, self._note).add_routes(app)
+        DeepgramApi(self.engine, self.faults, self.settings, self._note).add_routes(app)
+        app.router.add_post("/lab/faults", self._plan_fault)
+        app.router.add_get("/health", self._health)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, self.settings.host, self.settings.port).start()
+        except OSError:
+            await self._runner.cleanup()
+            raise
+        if self.settings.events:
+            self._events = self.settings.events.open("a", buffering=1)
+        await self.engine.start()
+
+    async def stop(self) -> None:
+        if self._runner:
+            await self._runner.cleanup()
+        await self.engine.stop()
+        if self._events:
+            self._events.close()
+
+    def _note(self, event: str, **values: Any) -> None:
+        line = {"t": time.monotonic(), "event": event, **values}
+        self.on_event(line)
+        if self._events:
+            self._events.write(json.dumps(line) + "\n")
+
+    async def _health(self, request: web.Request) -> web.Response:
+        return web.Response(text="ok")
+
+    async def _plan_fault(self, request: web.Request) -> web.Response:
+        """{"service": "llm", "kind": "status", "status": 500, "count": 1}"""
+        body = await request.json()
+        fault = Fault(body.get("kind", "status"), int(body.get("status", 500)))
+        self.faults.plan(body["service"], fault, int(body.get("count", 1)))
+        return web.json_response({"ok": True})
