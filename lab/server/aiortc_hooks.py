@@ -1,4 +1,4 @@
-"""The private names of aiortc 1.16 that the lab needs, all in one place.
+"""What the lab needs of the insides of aiortc 1.16 and aioice, all in one place.
 
 aiortc offers DTLS-SRTP only together with its own ICE and RTP classes; the lab brings its own of both, so it reaches for
 the SRTP contexts that the handshake leaves behind. `test_aiortc_hooks.py` fails when a name goes away.
@@ -8,9 +8,41 @@ from __future__ import annotations
 
 from typing import Any
 
+from aioice import stun
 from aiortc import RTCCertificate, RTCDtlsFingerprint, RTCDtlsParameters, RTCDtlsTransport, RTCSctpTransport
 
 SRTP_NAMES = ("_rx_srtp", "_tx_srtp", "_set_role")
+
+
+class BindingRequest:
+    """A connectivity check of ICE."""
+
+    def __init__(self, message: stun.Message) -> None:
+        self._message = message
+        self.ufrag: str = message.attributes["USERNAME"].split(":")[0]
+        """The receiver's half of the user name."""
+        self.nominates = "USE-CANDIDATE" in message.attributes
+
+    @classmethod
+    def parse(cls, data: bytes) -> BindingRequest | None:
+        """None where `data` is anything else."""
+        try:
+            message = stun.parse_message(data)
+            is_request = message.message_method == stun.Method.BINDING and message.message_class == stun.Class.REQUEST
+            return cls(message) if is_request else None
+        except (ValueError, KeyError):
+            return None
+
+    def is_signed_with(self, password: bytes) -> bool:
+        return bool(self._message.check_message_integrity(password))
+
+    def answer(self, address: tuple[str, int], password: bytes) -> bytes:
+        """The success response that tells the client its own `address`."""
+        answer = stun.Message(stun.Method.BINDING, stun.Class.RESPONSE, self._message.transaction_id)
+        answer.attributes["XOR-MAPPED-ADDRESS"] = address
+        answer.add_message_integrity(password)
+        answer.add_fingerprint()
+        return bytes(answer)
 
 
 class DtlsSession:

@@ -53,6 +53,8 @@ class Track:
         self._subscribed = True
 
     def forward(self, marker: bool, sequence: int, timestamp: int, payload: bytes) -> None:
+        if self.info.muted:
+            return  # the server mutes by dropping; the publisher may well go on sending
         if self._subscribed and not self._told:
             self._tell_publisher()
         for sink in list(self.sinks.values()):
@@ -99,7 +101,7 @@ class Participant:
         self.auto_subscribe = True
         self.client_protocol = 0
         self.disconnect_reason: models.DisconnectReason = models.UNKNOWN_REASON
-        self.network = NetworkFaults(room.settings.seed)
+        self.network = NetworkFaults(room.settings.seed, identity)
         self._version = 0
         self._joined_at = time.time()
 
@@ -155,6 +157,12 @@ class Participant:
 
     def on_track_subscribed(self, track: Track) -> None:
         """Somebody hears this participant's `track`."""
+
+    def on_muted_by_server(self, track: Track) -> None:
+        """The server API muted this participant's `track`."""
+
+    def on_unpublished_by_server(self, track: Track) -> None:
+        """The right to publish `track` was taken away."""
 
     can_move = False
     """Whether MoveParticipant can take it to another room."""

@@ -109,7 +109,7 @@ class RoomService:
         participant.metadata = request.metadata or participant.metadata
         participant.name = request.name or participant.name
         if request.HasField("permission"):
-            participant.permission.CopyFrom(request.permission)
+            participant.room.set_permission(participant, request.permission)
         participant.set_attributes(dict(request.attributes))
         return participant.info()
 
@@ -122,8 +122,7 @@ class RoomService:
             raise TwirpError("not_found", "track is not found")
         if not request.muted:
             raise TwirpError("failed_precondition", "remote unmute not enabled")
-        track.info.muted = True
-        participant.room.update(participant)
+        participant.room.mute(track)
         return protocol.MuteRoomTrackResponse(track=track.info)
 
     async def UpdateSubscriptions(
@@ -133,7 +132,7 @@ class RoomService:
         sids = [*request.track_sids, *(sid for group in request.participant_tracks for sid in group.track_sids)]
         for sid in sids:
             if track := participant.room.find_track(sid):
-                (participant.subscribe if request.subscribe else participant.unsubscribe)(track)
+                participant.room.set_subscribed(participant, track, request.subscribe)
         return protocol.UpdateSubscriptionsResponse()
 
     # -- between rooms
@@ -142,11 +141,11 @@ class RoomService:
         self, request: protocol.MoveParticipantRequest, claims: Claims
     ) -> protocol.MoveParticipantResponse:
         source, participant = self._before_a_move(request.room, request.identity, request.destination_room, claims)
+        if not participant.can_move:
+            raise TwirpError("failed_precondition", "the lab moves telephones only")
         destination = self._rooms.get_or_create(request.destination_room)
         if present := destination.participants.get(request.identity):
             await destination.remove(present, models.DUPLICATE_IDENTITY)
-        if not participant.can_move:
-            raise TwirpError("failed_precondition", "the lab moves telephones only")
         source.take_out(participant, models.ROOM_CLOSED)
         participant.move_to(destination)
         return protocol.MoveParticipantResponse()
@@ -161,10 +160,10 @@ class RoomService:
         require(claims.may_move(room, destination))
         if room == destination:
             raise TwirpError("invalid_argument", "source and destination room cannot be the same")
-        if self._edition == "oss":
-            raise TwirpError("unknown", "not implemented")
         source = self._rooms.get(room)
         participant = source.participants.get(identity) if source else None
         if source is None or participant is None:
             raise TwirpError("unavailable", "no response from servers")
+        if self._edition == "oss":
+            raise TwirpError("unknown", "not implemented")
         return source, participant

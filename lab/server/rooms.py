@@ -48,8 +48,7 @@ class Room:
         """Sids that wait for the next batch: None for a join, the last info for a leave."""
         self._batch_timer: asyncio.TimerHandle | None = None
         self._end_timer: asyncio.TimerHandle | None = None
-        self._had_people = False
-        self._schedule_end()
+        self._end_after(self.empty_timeout)
 
     def info(self) -> models.Room:
         return models.Room(
@@ -125,14 +124,37 @@ class Room:
         """Lets `participant` in and wires the subscriptions both ways. A client announces itself once it is active."""
         self.participants[participant.identity] = participant
         if not participant.is_agent:
-            self._had_people = True
-        self._schedule_end()
+            self._cancel_end()
         if participant.active:
             self.announce(participant)
         for other in list(self.participants.values()):
             if other is not participant:
                 self._wire(participant, other)
                 self._wire(other, participant)
+
+    def set_permission(self, participant: Participant, permission: models.ParticipantPermission) -> None:
+        """Gives and takes rights: subscriptions and publications that are not allowed any more end at once."""
+        participant.permission.CopyFrom(permission)
+        for other in list(self.participants.values()):
+            if other is participant:
+                continue
+            if permission.can_subscribe:
+                self._wire(participant, other)
+                continue
+            for track in list(other.tracks.values()):
+                participant.unsubscribe(track)
+        if not permission.can_publish:
+            for track in list(participant.tracks.values()):
+                participant.on_unpublished_by_server(track)
+                self.unpublish(track)
+
+    @staticmethod
+    def set_subscribed(listener: Participant, track: Track, wanted: bool) -> None:
+        """What `listener`, or the server API for it, asks for; without the right to subscribe it gets nothing."""
+        if not wanted:
+            listener.unsubscribe(track)
+        elif listener.permission.can_subscribe:
+            listener.subscribe(track)
 
     @staticmethod
     def _wire(listener: Participant, speaker: Participant) -> None:
@@ -153,7 +175,8 @@ class Room:
             for track in list(other.tracks.values()):
                 participant.unsubscribe(track)
         self._announce_leave(participant, published)
-        self._schedule_end()
+        if not participant.is_agent and all(p.is_agent for p in self.participants.values()):
+            self._end_after(self.departure_timeout)
         return True
 
     async def remove(self, participant: Participant, reason: models.DisconnectReason) -> None:
@@ -175,6 +198,12 @@ class Room:
         for participant in list(self.participants.values()):
             participant.unsubscribe(track)
 
+    def mute(self, track: Track) -> None:
+        """Silences `track` from the server's side; only its publisher can undo it."""
+        track.info.muted = True
+        track.owner.on_muted_by_server(track)
+        self.update(track.owner)
+
     def route_data(self, sender: Participant | None, packet: models.DataPacket, reliable: bool) -> None:
         """Carries a data packet to its destinations, or to everybody else; the server's own have no sender."""
         if sender:
@@ -186,13 +215,15 @@ class Room:
 
     # -- how long it lives
 
-    def _schedule_end(self) -> None:
+    def _end_after(self, seconds: float) -> None:
+        """Agents come and go without a say in it: only a participant that is none stops the clock."""
+        self._cancel_end()
+        self._end_timer = asyncio.get_running_loop().call_later(seconds, self._expire)
+
+    def _cancel_end(self) -> None:
         if self._end_timer:
             self._end_timer.cancel()
             self._end_timer = None
-        if all(p.is_agent for p in self.participants.values()):
-            limit = self.departure_timeout if self._had_people else self.empty_timeout
-            self._end_timer = asyncio.get_running_loop().call_later(limit, self._expire)
 
     def _expire(self) -> None:
         self.tasks.spawn(self.close(models.ROOM_CLOSED))
@@ -214,6 +245,8 @@ class RoomRegistry:
         self._settings = settings
         self._tasks = tasks
         self._rooms: dict[str, Room] = {}
+        self.on_closed: Callable[[Room], None] = lambda room: None
+        """Called once for each room that has ended."""
 
     def get(self, name: str) -> Room | None:
         return self._rooms.get(name)
@@ -245,3 +278,4 @@ class RoomRegistry:
     def _forget(self, room: Room) -> None:
         if self._rooms.get(room.name) is room:
             del self._rooms[room.name]
+            self.on_closed(room)

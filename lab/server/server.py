@@ -8,6 +8,7 @@ import gzip
 import ipaddress
 import logging
 import secrets
+from collections.abc import Awaitable, Callable
 from typing import Self
 
 from aiohttp import WSMsgType, web
@@ -27,10 +28,16 @@ from lab.tasks import TaskSet
 
 logger = logging.getLogger("lab.server")
 
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
 SERVER_INFO = models.ServerInfo(version="1.13.5", protocol=16, region="lab", node_id="ND_lab", agent_protocol=1)
 MESSAGE_LIMIT = 4 << 20
 """Bytes of one websocket message."""
 KINDS = {"agent": models.ParticipantInfo.AGENT, "sip": models.ParticipantInfo.SIP}
+PORT_ATTEMPTS = 10
+"""So often a port is chosen by the system before start() gives up."""
+CLOSE_LIMIT = 1.0
+"""Seconds that a peer has to answer the closing of its websocket."""
 PING_INTERVAL, PING_TIMEOUT = 5, 15
 """Seconds, as the real server tells its clients."""
 
@@ -45,6 +52,7 @@ class LabServer:
         self.tasks = TaskSet()
         self.rooms = RoomRegistry(self.settings, self.tasks)
         self.dispatcher = Dispatcher(self.settings, SERVER_INFO)
+        self.rooms.on_closed = self.dispatcher.on_room_closed
         self.twirp = TwirpRouter(self._claims)
         self.twirp.add_service(
             "RoomService", RoomService(self.rooms, self.dispatcher, self.settings.edition, self.tasks)
@@ -53,7 +61,10 @@ class LabServer:
         self._multiplexer = UdpMultiplexer()
         self._runner: web.AppRunner | None = None
         self._websockets: set[web.WebSocketResponse] = set()
+        self._clients: set[WebRtcParticipant] = set()
+        """Also those that have left their room but whose connection is still being closed."""
         self._away_until = 0.0
+        self._stopping = False
 
     @property
     def port(self) -> int:
@@ -76,7 +87,7 @@ class LabServer:
 
     async def start(self) -> None:
         """Raises OSError when the port is in use."""
-        app = web.Application(client_max_size=MESSAGE_LIMIT)
+        app = web.Application(client_max_size=MESSAGE_LIMIT, middlewares=[self._refuse_while_stopping])
         app.router.add_get("/", self._health)
         app.router.add_get("/rtc/v1", self._serve_client)
         app.router.add_get("/rtc/v1/validate", self._validate)
@@ -85,26 +96,67 @@ class LabServer:
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
         try:
-            site = web.TCPSite(self._runner, self.settings.host, self.settings.port)
-            await site.start()
-            port = self._runner.addresses[0][1]
-            await self._multiplexer.open(self.settings.host, port)
+            await self._bind(self._runner)
         except OSError:
             await self._runner.cleanup()
             raise
         self.dispatcher.url = self.url
         self.tasks.spawn(self._watch_presence())
 
+    async def _bind(self, runner: web.AppRunner) -> None:
+        """Opens TCP and UDP on one number. Where the system chooses, its choice for TCP may be taken for UDP."""
+        attempts = 1 if self.settings.port else PORT_ATTEMPTS
+        for attempt in range(1, attempts + 1):
+            site = web.TCPSite(runner, self.settings.host, self.settings.port)
+            await site.start()
+            try:
+                return await self._multiplexer.open(self.settings.host, runner.addresses[0][1])
+            except OSError:
+                if attempt == attempts:
+                    raise
+                await site.stop()
+
     async def stop(self) -> None:
+        """Says goodbye to everybody and ends everything that start() and the clients brought about."""
+        self._stopping = True
+        try:
+            await self._close_rooms()
+            await asyncio.sleep(0.15)  # the goodbyes go out
+            await asyncio.gather(*(websocket.close() for websocket in self._websockets), return_exceptions=True)
+        finally:
+            if self._runner:
+                await self._runner.cleanup()
+            await self._close_rooms()  # what requests that were under way have made
+            await self.tasks.close()
+            for participant in self._clients:
+                await participant.dispose()
+            self._clients = {participant for participant in self._clients if participant.running_tasks}
+            self._multiplexer.close()
+
+    async def _close_rooms(self) -> None:
         for room in self.rooms.all():
             await room.close(models.SERVER_SHUTDOWN)
-        await asyncio.sleep(0.15)  # the goodbyes go out
-        for websocket in list(self._websockets):
-            await websocket.close()
-        if self._runner:
-            await self._runner.cleanup()
-        await self.tasks.close()
-        self._multiplexer.close()
+
+    def leftovers(self) -> dict[str, int]:
+        """How much of each kind is alive; empty after stop()."""
+        counts = {
+            "rooms": len(self.rooms.all()),
+            "tasks": len(self.tasks),
+            "clients": len(self._clients),
+            "client tasks": sum(participant.running_tasks for participant in self._clients),
+            "websockets": len(self._websockets),
+            "workers": len(self.dispatcher.workers),
+            "jobs": len(self.dispatcher.jobs),
+            "addresses": len(self._multiplexer.by_address),
+            "sockets": int(self._multiplexer.is_open),
+        }
+        return {kind: count for kind, count in counts.items() if count}
+
+    @web.middleware
+    async def _refuse_while_stopping(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if self._stopping:
+            raise web.HTTPServiceUnavailable(text="the server is stopping")
+        return await handler(request)
 
     # -- faults, for tests
 
@@ -157,7 +209,7 @@ class LabServer:
         return websocket
 
     async def _accept(self, request: web.Request) -> web.WebSocketResponse:
-        websocket = web.WebSocketResponse(max_msg_size=MESSAGE_LIMIT)
+        websocket = web.WebSocketResponse(max_msg_size=MESSAGE_LIMIT, timeout=CLOSE_LIMIT)
         await websocket.prepare(request)
         self._websockets.add(websocket)
         return websocket
@@ -169,14 +221,10 @@ class LabServer:
             raise web.HTTPServiceUnavailable
         claims = self._join_claims(request)
         join = read_join_request(request.query.get("join_request", ""))
-        room = self.rooms.get_or_create(claims.room)
         websocket = await self._accept(request)
         try:
-            participant = (
-                await self._resume(room, claims, join, websocket)
-                if join.reconnect
-                else await self._join(room, claims, join, websocket)
-            )
+            enter = self._resume if join.reconnect else self._join
+            participant = await enter(claims, join, websocket)
             if participant:
                 await self._read(participant, websocket)
         finally:
@@ -192,9 +240,27 @@ class LabServer:
             if participant.websocket is websocket:
                 participant.attach(None)  # it may come back and resume
 
+    def _open_room(self, claims: Claims) -> Room:
+        """The room of a token. What its configuration says counts only when this makes the room."""
+        if room := self.rooms.get(claims.room):
+            return room
+        config = claims.room_config
+        room = self.rooms.get_or_create(
+            claims.room,
+            empty_timeout=config.get("emptyTimeout") or None,
+            departure_timeout=config.get("departureTimeout") or None,
+            metadata=config.get("metadata", ""),
+        )
+        for agent in config.get("agents", []):
+            self.tasks.spawn(self.dispatcher.dispatch(room, agent.get("agentName", ""), agent.get("metadata", "")))
+        return room
+
     async def _join(
-        self, room: Room, claims: Claims, join: rtc.JoinRequest, websocket: web.WebSocketResponse
-    ) -> WebRtcParticipant:
+        self, claims: Claims, join: rtc.JoinRequest, websocket: web.WebSocketResponse
+    ) -> WebRtcParticipant | None:
+        if self._stopping:
+            return None
+        room = self._open_room(claims)
         if present := room.participants.get(claims.identity):
             await room.remove(present, models.DUPLICATE_IDENTITY)
         participant = WebRtcParticipant(
@@ -207,6 +273,7 @@ class LabServer:
             metadata=claims.metadata or join.metadata,
             permission=permission_of(claims),
         )
+        self._clients.add(participant)
         participant.auto_subscribe = join.connection_settings.auto_subscribe
         participant.client_protocol = join.client_info.client_protocol
         participant.attach(websocket)
@@ -231,17 +298,15 @@ class LabServer:
             participant.on_add_track(wanted)
         if join.HasField("publisher_offer"):
             participant.on_offer(join.publisher_offer)
-        for wanted_agent in claims.room_config.get("agents", []):
-            name, metadata = wanted_agent.get("agentName", ""), wanted_agent.get("metadata", "")
-            self.tasks.spawn(self.dispatcher.dispatch(room, name, metadata))
         return participant
 
     async def _resume(
-        self, room: Room, claims: Claims, join: rtc.JoinRequest, websocket: web.WebSocketResponse
+        self, claims: Claims, join: rtc.JoinRequest, websocket: web.WebSocketResponse
     ) -> WebRtcParticipant | None:
         """Binds the websocket to the participant that is still here; tells a client that is not to join anew."""
-        participant = room.participants.get(claims.identity)
-        if not isinstance(participant, WebRtcParticipant) or participant.sid != join.participant_sid:
+        room = self.rooms.get(claims.room)
+        participant = room.participants.get(claims.identity) if room else None
+        if room is None or not isinstance(participant, WebRtcParticipant) or participant.sid != join.participant_sid:
             leave = rtc.LeaveRequest(reason=models.STATE_MISMATCH, action=rtc.LeaveRequest.RECONNECT)
             await websocket.send_bytes(rtc.SignalResponse(leave=leave).SerializeToString())
             await websocket.close()
@@ -261,6 +326,7 @@ class LabServer:
         """Takes out the clients that vanished without a word."""
         while True:
             await asyncio.sleep(min(1.0, self.settings.vanish_timeout / 4))
+            self._clients = {participant for participant in self._clients if not participant.disposed}
             for room in self.rooms.all():
                 for participant in list(room.participants.values()):
                     if isinstance(participant, WebRtcParticipant) and self._vanished(participant):
@@ -269,7 +335,7 @@ class LabServer:
     def _vanished(self, participant: WebRtcParticipant) -> bool:
         limit = self.settings.vanish_timeout
         away = participant.websocket is None and participant.signal_silent_for > limit
-        return away or participant.silent_for > limit
+        return away or participant.media_silent_for > limit
 
 
 def permission_of(claims: Claims) -> models.ParticipantPermission:

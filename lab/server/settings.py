@@ -26,7 +26,8 @@ class ServerSettings:
     departure_timeout: float = 20.0
     """Seconds until a room closes after the last participant that is no agent has left."""
     vanish_timeout: float = 20.0
-    """Seconds without signalling and media until a client counts as gone (livekit-server 1.13.4: 20 to 21)."""
+    """Seconds until a client counts as gone (livekit-server 1.13.4: 20 to 21): without a websocket, or, by a clock of its
+    own, without connectivity checks of its media. libwebrtc checks every 2.5 s, so values below 3 remove healthy clients."""
     announce_interval: float = 3.0
     """Seconds between the batches in which participants without a track are announced."""
     seed: int = 1

@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from typing import cast
 
 import pylibsrtp
-from aioice import stun
 from aiortc import RTCCertificate
 
-from lab.server.aiortc_hooks import DtlsSession
+from lab.server.aiortc_hooks import BindingRequest, DtlsSession
 from lab.server.faults import NetworkFaults
 
 logger = logging.getLogger("lab.server.transport")
@@ -67,6 +66,11 @@ class UdpMultiplexer(asyncio.DatagramProtocol):
     def close(self) -> None:
         if self._socket:
             self._socket.close()
+            self._socket = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._socket is not None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # A cast: on CPython 3.11 the selector transport is no subclass of DatagramTransport.
@@ -87,23 +91,16 @@ class UdpMultiplexer(asyncio.DatagramProtocol):
 
     def _on_stun(self, data: bytes, address: Address) -> None:
         """Answers a connectivity check: all that an ICE-lite agent does."""
-        try:
-            request = stun.parse_message(data)
-            ufrag = request.attributes["USERNAME"].split(":")[0]
-            peer = self.by_ufrag[ufrag]
-            if not request.check_message_integrity(peer.passwords[ufrag]):
-                return
-        except (ValueError, KeyError):
+        request = BindingRequest.parse(data)
+        peer = self.by_ufrag.get(request.ufrag) if request else None
+        if request is None or peer is None or peer.faults.cut:
             return
-        if request.message_class != stun.Class.REQUEST or peer.faults.cut:
+        password = peer.passwords[request.ufrag]
+        if not request.is_signed_with(password):
             return
-        answer = stun.Message(stun.Method.BINDING, stun.Class.RESPONSE, request.transaction_id)
-        answer.attributes["XOR-MAPPED-ADDRESS"] = address[:2]
-        answer.add_message_integrity(peer.passwords[ufrag])
-        answer.add_fingerprint()
-        self.send(bytes(answer), address)
+        self.send(request.answer(address, password), address)
         self.by_address[address] = peer
-        peer.checked(address, nominated="USE-CANDIDATE" in request.attributes and ufrag == peer.ufrag)
+        peer.checked(address, nominated=request.nominates and request.ufrag == peer.ufrag)
 
 
 class PeerTransport:
@@ -191,14 +188,15 @@ class PeerTransport:
     async def close(self) -> None:
         if self._closed:
             return
-        if self._address:
-            try:
+        try:
+            if self._address:
                 await self._session.close()
-            except ConnectionError:
-                logger.debug("closed a transport that was gone")
-        self._closed = True
-        self._inbox.put_nowait(None)
-        for ufrag in self.passwords:
-            self.multiplexer.by_ufrag.pop(ufrag, None)
-        for address in [a for a, peer in self.multiplexer.by_address.items() if peer is self]:
-            del self.multiplexer.by_address[address]
+        except ConnectionError:
+            logger.debug("closed a transport that was gone")
+        finally:
+            self._closed = True
+            self._inbox.put_nowait(None)
+            for ufrag in self.passwords:
+                self.multiplexer.by_ufrag.pop(ufrag, None)
+            for address in [a for a, peer in self.multiplexer.by_address.items() if peer is self]:
+                del self.multiplexer.by_address[address]

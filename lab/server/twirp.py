@@ -70,6 +70,12 @@ class TwirpRouter:
             logger.info("%s.%s: %s", service, method, error.code)
             body = {"code": error.code, "msg": error.message, "meta": error.meta}
             return web.json_response(body, status=HTTP_STATUS[error.code])
+        except web.HTTPException:
+            raise
+        except Exception as error:
+            logger.exception("%s.%s failed", service, method)
+            body = {"code": "internal", "msg": f"internal error: {type(error).__name__}", "meta": {}}
+            return web.json_response(body, status=HTTP_STATUS["internal"])
         return web.Response(body=answer.SerializeToString(), content_type="application/protobuf")
 
     async def _call(self, service: str, method: str, request: web.Request) -> Message:

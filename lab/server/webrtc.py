@@ -86,7 +86,8 @@ class WebRtcParticipant(Participant):
         self.websocket: web.WebSocketResponse | None = None
         self.heard = time.monotonic()
         """When a message came last."""
-        self.left = False
+        self.disposed = False
+        """True once nothing of the connection is left."""
         self._outbox: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._tasks = TaskSet()
         self._subscriptions: dict[str, Subscription] = {}
@@ -145,7 +146,6 @@ class WebRtcParticipant(Participant):
                 pong = rtc.Pong(last_ping_timestamp=request.ping_req.timestamp, timestamp=int(time.time() * 1000))
                 self.signal(pong_resp=pong)
             case "leave":
-                self.left = True
                 await self.room.remove(self, models.CLIENT_INITIATED)
 
     def on_add_track(self, request: rtc.AddTrackRequest) -> None:
@@ -177,7 +177,7 @@ class WebRtcParticipant(Participant):
         sids = [*request.track_sids, *(sid for group in request.participant_tracks for sid in group.track_sids)]
         for sid in sids:
             if track := self.room.find_track(sid):
-                (self.subscribe if request.subscribe else self.unsubscribe)(track)
+                self.room.set_subscribed(self, track, request.subscribe)
 
     def _on_update_metadata(self, request: rtc.UpdateParticipantMetadata) -> None:
         if self.permission.can_update_metadata:
@@ -288,6 +288,12 @@ class WebRtcParticipant(Participant):
     def on_track_subscribed(self, track: Track) -> None:
         self.signal(track_subscribed=rtc.TrackSubscribed(track_sid=track.sid))
 
+    def on_muted_by_server(self, track: Track) -> None:
+        self.signal(mute=rtc.MuteTrackRequest(sid=track.sid, muted=True))
+
+    def on_unpublished_by_server(self, track: Track) -> None:
+        self.signal(track_unpublished=rtc.TrackUnpublishedResponse(track_sid=track.sid))
+
     # -- transport
 
     async def _connect(self, fingerprint: str) -> None:
@@ -306,9 +312,9 @@ class WebRtcParticipant(Participant):
                     self.peer.send_rtcp(reception.report(ssrc, reporter))
 
     @property
-    def silent_for(self) -> float:
-        """Seconds since the client was heard of, by media or by signalling."""
-        return time.monotonic() - max(self.peer.seen, self.heard)
+    def media_silent_for(self) -> float:
+        """Seconds since the last connectivity check of the media."""
+        return time.monotonic() - self.peer.seen
 
     @property
     def signal_silent_for(self) -> float:
@@ -371,8 +377,21 @@ class WebRtcParticipant(Participant):
         self.room.tasks.spawn(self._end(websocket))
 
     async def _end(self, websocket: web.WebSocketResponse | None) -> None:
-        await asyncio.sleep(0.1)  # the last message goes out before the connection does
-        if websocket is not None:
-            await websocket.close()
-        await self.peer.close()
+        try:
+            await asyncio.sleep(0.1)  # the last message goes out before the connection does
+            if websocket is not None:
+                await websocket.close()
+        finally:
+            await self.dispose()
+
+    async def dispose(self) -> None:
+        """Ends what is left of the connection, without a goodbye; harmless when it has ended."""
+        if self._kick:
+            self._kick.cancel()
         await self._tasks.close()
+        await self.peer.close()
+        self.disposed = True
+
+    @property
+    def running_tasks(self) -> int:
+        return len(self._tasks)

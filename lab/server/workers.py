@@ -20,6 +20,7 @@ from lab.tasks import TaskSet
 
 logger = logging.getLogger("lab.server.workers")
 
+FINISHED = (agent.JS_SUCCESS, agent.JS_FAILED)
 ANSWER_LIMIT = 10.0
 """Seconds that a worker has to say whether it takes a job."""
 
@@ -32,7 +33,8 @@ class Worker:
         self.agent_name = registration.agent_name
         self.status: agent.WorkerStatus = agent.WS_AVAILABLE
         self.load = 0.0
-        self.answers: dict[str, asyncio.Future[agent.AvailabilityResponse]] = {}
+        self.answers: dict[str, asyncio.Future[agent.AvailabilityResponse | None]] = {}
+        """By job id; None once the worker is gone."""
         self._websocket = websocket
 
     async def send(self, **message: Any) -> None:
@@ -47,7 +49,28 @@ class Dispatcher:
         self._server_info = server_info
         self.workers: dict[str, Worker] = {}
         self.jobs: dict[str, agent.Job] = {}
+        """Those that a worker took, by id; finished ones are forgotten with their room."""
+        self._orphans: set[str] = set()
+        """Ids of unfinished jobs whose room has ended."""
         self.url = ""
+
+    def jobs_of(self, dispatch_id: str) -> list[agent.Job]:
+        return [job for job in self.jobs.values() if job.dispatch_id == dispatch_id]
+
+    def on_room_closed(self, room: Room) -> None:
+        for job in [job for job in self.jobs.values() if job.room.sid == room.sid]:
+            if job.state.status in FINISHED or job.state.worker_id not in self.workers:
+                self._forget(job.id)
+            else:
+                self._orphans.add(job.id)
+
+    def _forget(self, job_id: str) -> None:
+        del self.jobs[job_id]
+        self._orphans.discard(job_id)
+
+    def _forget_orphans(self, worker_id: str) -> None:
+        for job_id in [job_id for job_id in self._orphans if self.jobs[job_id].state.worker_id == worker_id]:
+            self._forget(job_id)
 
     async def serve(self, websocket: web.WebSocketResponse) -> None:
         """Speaks with one worker until it goes."""
@@ -68,8 +91,10 @@ class Dispatcher:
         finally:
             if worker:
                 del self.workers[worker.id]
+                self._forget_orphans(worker.id)
                 for answer in worker.answers.values():
-                    answer.cancel()
+                    if not answer.done():
+                        answer.set_result(None)
 
     async def _on_message(self, worker: Worker, message: agent.WorkerMessage) -> None:
         match message.WhichOneof("message"):
@@ -82,6 +107,9 @@ class Dispatcher:
             case "update_job":
                 if job := self.jobs.get(message.update_job.job_id):
                     job.state.status, job.state.error = message.update_job.status, message.update_job.error
+                    job.state.updated_at = time.time_ns()
+                    if job.state.status in FINISHED and job.id in self._orphans:
+                        self._forget(job.id)
             case "ping":
                 pong = agent.WorkerPong(last_timestamp=message.ping.timestamp, timestamp=int(time.time() * 1000))
                 await worker.send(pong=pong)
@@ -100,7 +128,7 @@ class Dispatcher:
             metadata=metadata,
             state=agent.JobState(),
         )
-        entry = room.dispatches.setdefault(
+        room.dispatches.setdefault(
             dispatch_id,
             agent_dispatch.AgentDispatch(id=dispatch_id, agent_name=agent_name, room=room.name, metadata=metadata),
         )
@@ -109,7 +137,6 @@ class Dispatcher:
             answer = await self._offer(worker, job)
             if answer is not None and answer.available:
                 await self._assign(worker, job, room, answer)
-                entry.state.jobs.append(job)
                 return job
         logger.warning("no worker takes the job for agent %r in %s", agent_name, mask(room.name))
         return None
@@ -122,17 +149,13 @@ class Dispatcher:
                 return await answer
         except (TimeoutError, ConnectionError):
             return None
-        except asyncio.CancelledError:
-            if answer.cancelled():  # the worker went
-                return None
-            raise
         finally:
             del worker.answers[job.id]
 
     async def _assign(self, worker: Worker, job: agent.Job, room: Room, answer: agent.AvailabilityResponse) -> None:
         self.jobs[job.id] = job
         job.state.worker_id, job.state.participant_identity = worker.id, answer.participant_identity
-        job.state.status = agent.JS_RUNNING
+        job.state.status, job.state.started_at = agent.JS_RUNNING, time.time_ns()
         grants = api.VideoGrants(
             room_join=True,
             room=room.name,
@@ -183,7 +206,7 @@ class AgentDispatchService:
         self, request: agent_dispatch.ListAgentDispatchRequest, claims: Claims
     ) -> agent_dispatch.ListAgentDispatchResponse:
         dispatches = self._room(request.room, claims).dispatches.values()
-        found = [entry for entry in dispatches if request.dispatch_id in ("", entry.id)]
+        found = [self._as_it_is(entry) for entry in dispatches if request.dispatch_id in ("", entry.id)]
         return agent_dispatch.ListAgentDispatchResponse(agent_dispatches=found)
 
     async def DeleteDispatch(
@@ -192,9 +215,17 @@ class AgentDispatchService:
         entry = self._room(request.room, claims).dispatches.pop(request.dispatch_id, None)
         if entry is None:
             raise TwirpError("not_found", "dispatch does not exist")
-        for job in entry.state.jobs:
-            await self._dispatcher.terminate(job.id, job.state.worker_id)
-        return entry
+        for job in self._dispatcher.jobs_of(entry.id):
+            if job.state.status not in FINISHED:
+                await self._dispatcher.terminate(job.id, job.state.worker_id)
+        return self._as_it_is(entry)
+
+    def _as_it_is(self, entry: agent_dispatch.AgentDispatch) -> agent_dispatch.AgentDispatch:
+        """A copy with the jobs' present states."""
+        copy = agent_dispatch.AgentDispatch()
+        copy.CopyFrom(entry)
+        copy.state.jobs.extend(self._dispatcher.jobs_of(entry.id))
+        return copy
 
     def _room(self, name: str, claims: Claims) -> Room:
         require(claims.may_admin(name))

@@ -8,8 +8,10 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
+from lab.naming import mask
 from lab.sip.digest import Challenger
-from lab.sip.message import MalformedMessage, SipMessage, new_branch
+from lab.sip.message import MalformedMessage, SipMessage, SipUri, new_branch, parameter, uri_in
+from lab.sip.rtp import RtpSession
 from lab.tasks import TaskSet
 
 if TYPE_CHECKING:
@@ -73,8 +75,10 @@ class SipEndpoint(asyncio.DatagramProtocol):
         self.host, self.port = host, port
         self.name = name
         self.on_call: Callable[[Leg], None] = lambda leg: leg.reject(404)
-        self.legs: dict[str, Leg] = {}
-        """By Call-ID."""
+        self.legs: dict[tuple[str, str], Leg] = {}
+        """By Call-ID and our own tag: of a call from one phone of this endpoint to another both ends are here."""
+        self.sounds: set[RtpSession] = set()
+        """The sockets of the calls, until they are closed."""
         self.challenger = Challenger("lab")
         self.tasks = TaskSet()
         self.lose: Callable[[SipMessage], bool] = lambda message: False
@@ -116,6 +120,9 @@ class SipEndpoint(asyncio.DatagramProtocol):
         for timer in self._forget_timers:
             timer.cancel()
         await self.tasks.close()
+        for sound in list(self.sounds):
+            sound.close()
+            await sound.closed()
         if self._socket and self._closed:
             self._socket.close()
             await self._closed
@@ -170,7 +177,7 @@ class SipEndpoint(asyncio.DatagramProtocol):
         try:
             message = SipMessage.parse(data)
         except (MalformedMessage, ValueError) as error:
-            logger.info("dropped a datagram: %s", error)
+            logger.info("dropped a datagram: %s", mask(str(error)))
             return
         if message.is_request:
             self._on_request(message, address)
@@ -214,7 +221,7 @@ class SipEndpoint(asyncio.DatagramProtocol):
             self._on_ack(request)
         elif known := self._server.get((request.branch, request.method)):
             self.transmit(known.message, known.address)
-        elif leg := self.legs.get(request.call_id):
+        elif leg := self._leg_of(request):
             leg.on_request(request, address)
         elif request.method == "INVITE":
             self._on_invite(request, address)
@@ -227,12 +234,28 @@ class SipEndpoint(asyncio.DatagramProtocol):
         for transaction in self._server.values():
             if transaction.message.call_id == request.call_id and transaction.message.cseq[1] == "INVITE":
                 transaction.stop()
-        if leg := self.legs.get(request.call_id):
-            leg.on_ack()
+        if leg := self._leg_of(request):
+            leg.on_ack(request)
+
+    def _leg_of(self, request: SipMessage) -> Leg | None:
+        if tag := parameter(request.get("To"), "tag"):
+            return self.legs.get((request.call_id, tag))
+        # What comes before the caller knows our tag, such as a CANCEL, belongs to its INVITE.
+        return next((leg for leg in self.legs.values() if leg.was_offered_by(request)), None)
 
     def _on_invite(self, request: SipMessage, address: Address) -> None:
         from lab.sip.leg import Leg
 
+        try:
+            SipUri.parse(request.uri)
+        except ValueError:
+            self.respond(request, request.respond(416, to_tag=new_branch()[7:]), address)
+            return
+        try:
+            SipUri.parse(uri_in(request.get("From")))
+        except ValueError:
+            self.respond(request, request.respond(400, to_tag=new_branch()[7:]), address)
+            return
         leg = Leg(self)
         leg.offered(request, address)
         self.respond(request, request.respond(100), address)

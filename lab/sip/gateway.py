@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import logging
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -27,6 +28,9 @@ logger = logging.getLogger("lab.sip.gateway")
 
 DEFAULT_RINGING_TIMEOUT = 80.0
 """Seconds, where CreateSIPParticipant names none (livekit-sip)."""
+
+RINGING_INTERVAL = 1.0
+"""Seconds between two 180 to a caller."""
 
 TWIRP_CODES = {
     status: code
@@ -213,8 +217,15 @@ class SipGateway:
             for room in self.server.rooms.all():
                 for participant in list(room.participants.values()):
                     if isinstance(participant, SipParticipant) and participant.leg.talking:
-                        for _ in range(ticks):
-                            participant.tick()
+                        self._tick_one(participant, ticks)
+
+    @staticmethod
+    def _tick_one(participant: SipParticipant, ticks: int) -> None:
+        try:
+            for _ in range(ticks):
+                participant.tick()
+        except Exception:  # one phone's trouble must not silence the others
+            logger.exception("the phone %s failed for 20 ms", mask(participant.identity))
 
     # -- calls in
 
@@ -237,7 +248,7 @@ class SipGateway:
     async def _incoming(self, leg: Leg) -> None:
         trunk = self._trunk_for(leg)
         if trunk is None:
-            leg.ring()  # livekit-sip gives an unknown number no final answer
+            await self._ring_on(leg)
             return
         if trunk.auth_username and not leg.authorized(Credentials(trunk.auth_username, trunk.auth_password)):
             return
@@ -251,6 +262,19 @@ class SipGateway:
         for agent in rule.room_config.agents:
             self.server.tasks.spawn(self.server.dispatcher.dispatch(room, agent.agent_name, agent.metadata))
         await self._ring_until_heard(participant)
+
+    async def _ring_on(self, leg: Leg) -> None:
+        """livekit-sip gives an unknown number no final answer: it rings until the caller gives up."""
+        over = asyncio.Event()
+        leg.on_end = lambda why: over.set()
+        limit = time.monotonic() + self.settings.nobody_comes_limit
+        while not leg.ended:
+            leg.ring()
+            if time.monotonic() > limit:  # the caller's machine is gone
+                leg.hang_up("nobody came", 480)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RINGING_INTERVAL):
+                    await over.wait()
 
     def _room_for(self, rule: protocol.SIPDispatchRuleInfo, leg: Leg) -> Room | None:
         match rule.rule.WhichOneof("rule"):
@@ -297,7 +321,7 @@ class SipGateway:
             if time.monotonic() > limit:
                 leg.hang_up("nobody came", 480)
             try:
-                async with asyncio.timeout(1.0):
+                async with asyncio.timeout(RINGING_INTERVAL):
                     await participant.heard.wait()
             except TimeoutError:
                 continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import re
 import secrets
 from collections.abc import Callable
@@ -54,9 +55,11 @@ class Leg:
         self._headers: dict[str, str] = {}
         self._cancelled = False
         self._provisional = False
-        self._hung_up_crossing = False
+        self._said_goodbye = False
+        self._accepting = False
+        self._offered_again = False
+        """True while our offer, the answer to a re-INVITE without one, waits for the answer in the ACK."""
         self._contact = ""
-        self._answer = b""
 
     @property
     def talking(self) -> bool:
@@ -78,15 +81,33 @@ class Leg:
         credentials: Credentials | None = None,
     ) -> None:
         """Calls `uri` at `address`. OSError when no port can be had for the sound."""
-        await self.rtp.open(self.endpoint.host)
+        if self.ended:
+            return
         self.call_id = f"{secrets.token_hex(12)}@{self.endpoint.host}"
         self._local = f"<sip:{from_user}@{self.endpoint.address}>;tag={self._tag}"
         self._remote, self._target, self._address = f"<{uri}>", uri, address
         self._headers, self._credentials = dict(headers or {}), credentials
         self._contact = f"<sip:{from_user}@{self.endpoint.address}>"
-        self.endpoint.legs[self.call_id] = self
+        self.endpoint.legs[self._key] = self
+        await self._open_sound()
+        if self.ended:  # hung up while the port was being opened
+            return
         self.state = LegState.EARLY
         self._send_invite()
+
+    @property
+    def _key(self) -> tuple[str, str]:
+        return self.call_id, self._tag
+
+    async def _open_sound(self) -> None:
+        self.endpoint.sounds.add(self.rtp)
+        self.rtp.on_closed = lambda: self.endpoint.sounds.discard(self.rtp)
+        try:
+            await self.rtp.open(self.endpoint.host)
+        except OSError:
+            self.endpoint.sounds.discard(self.rtp)
+            self._over("no port for the sound")
+            raise
 
     def _send_invite(self, authorization: tuple[str, str] | None = None) -> None:
         request = self._request("INVITE")
@@ -100,6 +121,7 @@ class Leg:
         self.endpoint.request(request, self._address, self._on_invite_response)
 
     def _request(self, method: str) -> SipMessage:
+        """A request within the dialog; the number of an ACK is for the caller to set."""
         if method not in ("ACK", "CANCEL"):
             self._sequence += 1
         request = SipMessage(method=method, uri=self._target)
@@ -137,14 +159,10 @@ class Leg:
         self.remote_tag = parameter(self._remote, "tag")
         if contact := response.get("Contact"):
             self._target = uri_in(contact)
-        self._routes = list(reversed(response.all("Record-Route")))
-        ack = self._request("ACK")
-        self.endpoint.transmit(ack, self._address)
+        self._routes = list(reversed(response.listed("Record-Route")))
+        self._acknowledge(response)
         if self._cancelled or self.ended:
-            # The answer crossed our CANCEL: hang up what nobody wants any more.
-            if not self._hung_up_crossing:
-                self._hung_up_crossing = True
-                self.endpoint.request(self._request("BYE"), self._address, lambda _: None)
+            self._say_goodbye()  # the answer crossed our CANCEL: nobody wants the call any more
             return
         if self.state is LegState.CONFIRMED:
             return
@@ -157,6 +175,27 @@ class Leg:
             return
         self.state = LegState.CONFIRMED
         self._set_final(200, response.reason)
+
+    def _acknowledge(self, response: SipMessage) -> None:
+        ack = self._request("ACK")
+        # The number is the INVITE's (RFC 3261 section 13.2.2.4), also when a BYE of ours has been sent since.
+        ack.headers = [(name, f"{response.cseq[0]} ACK" if name == "CSeq" else value) for name, value in ack.headers]
+        self.endpoint.transmit(ack, self._next_hop())
+
+    def _say_goodbye(self) -> None:
+        if not self._said_goodbye:
+            self._said_goodbye = True
+            self.endpoint.request(self._request("BYE"), self._next_hop(), lambda _: None)
+
+    def _next_hop(self) -> Address:
+        """Where requests within the dialog go: the first route or the Contact, as long as that is on this machine."""
+        try:
+            uri = SipUri.parse(uri_in(self._routes[0]) if self._routes else self._target)
+            if ipaddress.ip_address(uri.host).is_loopback:
+                return uri.host, uri.port
+        except ValueError:
+            pass
+        return self._address
 
     def _on_refusal(self, response: SipMessage) -> None:
         challenge = response.get("WWW-Authenticate") or response.get("Proxy-Authenticate")
@@ -194,10 +233,16 @@ class Leg:
         self._remote = invite.get("From")
         self.remote_tag = parameter(self._remote, "tag")
         self._target = uri_in(invite.get("Contact") or invite.get("From"))
-        self._routes = invite.all("Record-Route")
+        self._routes = invite.listed("Record-Route")
         self._contact = f"<sip:{self.called}@{self.endpoint.address}>"
-        self.endpoint.legs[self.call_id] = self
+        self.endpoint.legs[self._key] = self
         self.state = LegState.EARLY
+
+    def was_offered_by(self, request: SipMessage) -> bool:
+        """Whether `request` belongs to the transaction of the INVITE that made this incoming call."""
+        assert self.invite_message
+        invite = self.invite_message
+        return self._incoming and (invite.call_id, invite.branch) == (request.call_id, request.branch)
 
     @property
     def called(self) -> str:
@@ -248,22 +293,24 @@ class Leg:
 
     async def accept(self) -> None:
         """Answers the call. Does nothing when it ended meanwhile; refuses it (488) when there is no common codec."""
-        if self.state is not LegState.EARLY:
+        if self.state is not LegState.EARLY or self._accepting:
             return
+        self._accepting = True
         assert self.invite_message
         try:
             offer = AudioDescription.parse(self.invite_message.body)
         except ValueError:
             self.reject(488)
             return
-        await self.rtp.open(self.endpoint.host)
+        await self._open_sound()
         if self.ended:
-            self.rtp.close()
             return
         self.rtp.connect(offer)
         self.state = LegState.CONFIRMED
-        self._answer = sdp.write(self.endpoint.host, self.rtp.port, (offer.law,), offer.keys_payload_type)
-        self._respond(200, body=self._answer)
+        self._respond(200, body=self._answer_to(offer))
+
+    def _answer_to(self, offer: AudioDescription) -> bytes:
+        return sdp.write(self.endpoint.host, self.rtp.port, (offer.law,), offer.keys_payload_type)
 
     def reject(self, status: int, reason: str = "") -> None:
         if self.state is LegState.EARLY:
@@ -271,14 +318,21 @@ class Leg:
 
     # -- both
 
-    def on_ack(self) -> None:
-        """The other side has our answer."""
+    def on_ack(self, ack: SipMessage) -> None:
+        """The other side has our answer, or here is its answer to our offer."""
+        if self._offered_again and ack.body:
+            self._offered_again = False
+            try:
+                self.rtp.connect(AudioDescription.parse(ack.body))
+            except ValueError:
+                self.hang_up("no common codec")
 
     def on_request(self, request: SipMessage, address: Address) -> None:
         """A request within the dialog."""
         match request.method:
             case "BYE":
                 self.endpoint.respond(request, request.respond(200), address)
+                self._said_goodbye = True
                 self._over("bye")
             case "CANCEL":
                 self.endpoint.respond(request, request.respond(200, to_tag=self._tag), address)
@@ -291,23 +345,32 @@ class Leg:
                 self.endpoint.respond(request, request.respond(200), address)
 
     def _on_reinvite(self, request: SipMessage, address: Address) -> None:
-        if self._incoming and self.state is LegState.EARLY:
-            return  # the first one again, before any answer of ours
-        try:
-            self.rtp.connect(AudioDescription.parse(request.body))
-        except ValueError:
-            self.endpoint.respond(request, request.respond(488), address)
+        if self.state is not LegState.CONFIRMED:
+            self.endpoint.respond(request, request.respond(491), address)
             return
+        self._offered_again = not request.body
+        if request.body:
+            try:
+                offer = AudioDescription.parse(request.body)
+            except ValueError:
+                self.endpoint.respond(request, request.respond(488), address)
+                return
+            self.rtp.connect(offer)
+            description = self._answer_to(offer)
+        else:
+            description = sdp.write(self.endpoint.host, self.rtp.port)
+        if contact := request.get("Contact"):
+            self._target = uri_in(contact)
         response = request.respond(200)
         response.add("Contact", self._contact)
         response.add("Content-Type", "application/sdp")
-        response.body = self._answer or sdp.write(self.endpoint.host, self.rtp.port)
+        response.body = description
         self.endpoint.respond(request, response, address)
 
     def hang_up(self, why: str, status: int = 603) -> None:
         """BYE, CANCEL or a refusal with `status`, whichever the call's state asks for."""
         if self.state is LegState.CONFIRMED:
-            self.endpoint.request(self._request("BYE"), self._address, lambda _: None)
+            self._say_goodbye()
             self._over(why)
         elif self.state is LegState.EARLY and self._incoming:
             self.reject(status)
@@ -315,6 +378,8 @@ class Leg:
             self._cancelled = True
             if self._provisional:
                 self._send_cancel()
+            self._over(why)
+        elif self.state is LegState.NEW:
             self._over(why)
 
     def _send_cancel(self) -> None:
@@ -331,7 +396,7 @@ class Leg:
         if self.ended:
             return
         self.state = LegState.ENDED
-        self.endpoint.legs.pop(self.call_id, None)
+        self.endpoint.legs.pop(self._key, None)
         self.rtp.close()
         self._set_final(487, "Request Terminated")
         self.on_end(why)

@@ -6,6 +6,8 @@ import re
 import secrets
 from dataclasses import dataclass, field
 
+from lab.naming import mask
+
 COMPACT = {
     "v": "Via",
     "f": "From",
@@ -27,11 +29,13 @@ REASONS = {
     404: "Not Found",
     407: "Proxy Authentication Required",
     408: "Request Timeout",
+    416: "Unsupported URI Scheme",
     480: "Temporarily Unavailable",
     481: "Call/Transaction Does Not Exist",
     486: "Busy Here",
     487: "Request Terminated",
     488: "Not Acceptable Here",
+    491: "Request Pending",
     500: "Server Internal Error",
     501: "Not Implemented",
     503: "Service Unavailable",
@@ -65,6 +69,10 @@ class SipMessage:
     def all(self, name: str) -> list[str]:
         return [value for known, value in self.headers if known.lower() == name.lower()]
 
+    def listed(self, name: str) -> list[str]:
+        """All values of a header that holds addresses, also those that share a line, separated by commas."""
+        return [address.strip() for line in self.all(name) for address in re.findall(r"[^,<]*<[^>]*>[^,]*", line)]
+
     def add(self, name: str, value: str) -> None:
         self.headers.append((name, value))
 
@@ -96,7 +104,7 @@ class SipMessage:
         for line in lines[1:]:
             name, colon, value = line.partition(":")
             if not colon:
-                raise MalformedMessage(f"header line without a colon: {line[:40]!r}")
+                raise MalformedMessage(f"header line without a colon: {mask(line)[:40]!r}")
             name = COMPACT.get(name.strip().lower(), name.strip())
             if name.lower() == "content-length":
                 body = body[: int(value)]
@@ -113,7 +121,7 @@ class SipMessage:
             return cls(status=int(match[1]), reason=match[2])
         if match := re.fullmatch(r"([A-Z]+) (\S+) SIP/2\.0", line):
             return cls(method=match[1], uri=match[2])
-        raise MalformedMessage(f"not a SIP start line: {line[:40]!r}")
+        raise MalformedMessage(f"not a SIP start line: {mask(line)[:40]!r}")
 
     def respond(self, status: int, reason: str = "", *, to_tag: str = "") -> SipMessage:
         """A response with the headers that RFC 3261 section 8.2.6 copies from the request."""
@@ -150,7 +158,7 @@ class SipUri:
         """Raises ValueError for anything but `sip:[user@]host[:port]` with parameters."""
         match = re.match(r"sips?:(?:([^@;]*)@)?([^:;?>]+)(?::(\d+))?", text)
         if not match:
-            raise ValueError(f"not a SIP URI: {text!r}")
+            raise ValueError(f"not a SIP URI: {mask(text)!r}")
         return cls((match[1] or "").partition(":")[0], match[2], int(match[3] or 5060))
 
 

@@ -6,6 +6,7 @@ Nothing here knows the lab: the same phones call, and are called by, a real live
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import Self
 
 import numpy as np
 
+from lab.naming import mask
 from lab.sip import g711
 from lab.sip.digest import Credentials
 from lab.sip.endpoint import SipEndpoint
@@ -20,6 +22,8 @@ from lab.sip.leg import Leg
 from lab.sip.message import SipUri
 from lab.sip.playout import Pacer, PlayoutBuffer
 from lab.sip.recording import Recording
+
+logger = logging.getLogger("lab.sip.phones")
 
 PILOT_AMPLITUDE = 58.0
 """-55 dBFS: too quiet to be heard, loud enough to survive G.711, Opus and G.711 again."""
@@ -110,8 +114,11 @@ class Phone:
     ) -> int:
         """Calls `sip:number@host:port`; the final status, 200 when the other side answered.
 
-        TimeoutError, with the call cancelled, when nobody answers within `timeout` seconds.
+        TimeoutError, with the call cancelled, when nobody answers within `timeout` seconds. RuntimeError when
+        the phone is in a call already.
         """
+        if self._leg is not None:
+            raise RuntimeError(f"the phone {mask(self.number)} is in a call: hang up before dialling again")
         target = SipUri.parse(uri)
         leg = Leg(self._exchange.endpoint)
         self._take(leg)
@@ -297,5 +304,12 @@ class PhoneExchange:
             await asyncio.sleep(max(0.0, pacer.next - time.monotonic()))
             now = time.monotonic()
             for _ in range(pacer.due(now)):
-                for phone in self._phones.values():
-                    phone.tick(now)
+                for phone in list(self._phones.values()):
+                    self._tick_one(phone, now)
+
+    @staticmethod
+    def _tick_one(phone: Phone, now: float) -> None:
+        try:
+            phone.tick(now)
+        except Exception:  # a listener's mistake must not silence the other phones
+            logger.exception("the phone %s failed for 20 ms", mask(phone.number))

@@ -25,11 +25,12 @@ PAUSE = 0.5
 
 
 class RtpSession(asyncio.DatagramProtocol):
-    """Callbacks: `on_audio(samples, timestamp, sequence)`, `on_key(key)`."""
+    """Callbacks: `on_audio(samples, timestamp, sequence)`, `on_key(key)`, `on_closed()`."""
 
     def __init__(self) -> None:
         self.on_audio: Callable[[np.ndarray, int, int], None] = lambda samples, timestamp, sequence: None
         self.on_key: Callable[[str], None] = lambda key: None
+        self.on_closed: Callable[[], None] = lambda: None
         self.port = 0
         self._socket: asyncio.DatagramTransport | None = None
         self._remote: AudioDescription | None = None
@@ -39,13 +40,30 @@ class RtpSession(asyncio.DatagramProtocol):
         self._first = True
         self._last_key_event: int | None = None
         self._pressing = asyncio.Lock()
+        self._key_down = False
+        self._unwanted = False
+        self._closed: asyncio.Future[None] | None = None
 
     async def open(self, host: str) -> None:
-        await asyncio.get_running_loop().create_datagram_endpoint(lambda: self, local_addr=(host, 0))
+        """Raises OSError when no port can be had."""
+        loop = asyncio.get_running_loop()
+        self._closed = loop.create_future()
+        try:
+            await loop.create_datagram_endpoint(lambda: self, local_addr=(host, 0))
+        except OSError:
+            self._closed.set_result(None)
+            raise
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._socket = cast(asyncio.DatagramTransport, transport)
         self.port = transport.get_extra_info("sockname")[1]
+        if self._unwanted:
+            transport.close()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._closed and not self._closed.done():
+            self._closed.set_result(None)
+        self.on_closed()
 
     def connect(self, remote: AudioDescription) -> None:
         """Sends to `remote` from now on."""
@@ -56,8 +74,15 @@ class RtpSession(asyncio.DatagramProtocol):
         return self._remote is not None
 
     def close(self) -> None:
+        """Also before or while it is opened."""
+        self._unwanted = True
         if self._socket:
             self._socket.close()
+
+    async def closed(self) -> None:
+        """Returns when the socket is gone."""
+        if self._closed:
+            await asyncio.shield(self._closed)
 
     # -- in
 
@@ -89,20 +114,24 @@ class RtpSession(asyncio.DatagramProtocol):
 
     def send_audio(self, samples: np.ndarray) -> None:
         """One frame of 160 samples. While a key is pressed only the time goes on."""
-        if self._remote and not self._pressing.locked():
+        if self._remote and not self._key_down:
             self._send(self._remote.law, g711.encode(samples, self._remote.law), self._timestamp, self._first)
             self._first = False
         self._timestamp = (self._timestamp + len(samples)) & 0xFFFFFFFF
 
     async def press(self, keys: str) -> None:
-        """Presses `keys` one after the other; `w` waits half a second."""
-        for key in keys.upper():
-            if key == "W":
-                await asyncio.sleep(PAUSE)
-            elif key in KEYS:
-                async with self._pressing:
-                    await self._press_one(KEYS.index(key))
-                await asyncio.sleep(KEY_GAP)
+        """Presses `keys` one after the other, after those of earlier calls; `w` waits half a second."""
+        async with self._pressing:
+            for key in keys.upper():
+                if key == "W":
+                    await asyncio.sleep(PAUSE)
+                elif key in KEYS:
+                    self._key_down = True
+                    try:
+                        await self._press_one(KEYS.index(key))
+                    finally:
+                        self._key_down = False
+                    await asyncio.sleep(KEY_GAP)
 
     async def _press_one(self, code: int) -> None:
         if self._remote is None or self._remote.keys_payload_type is None:

@@ -8,8 +8,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Literal, TypeVar
 
+import aiohttp
 import numpy as np
+from google.protobuf.message import Message
 from livekit import api, rtc
+from livekit.protocol import agent
 
 from lab.server import LabServer
 
@@ -144,3 +147,79 @@ def loudest_tone(samples: np.ndarray | None, rate: int) -> float | None:
 
 def is_near(hertz: float) -> Callable[[float | None], bool]:
     return lambda heard: heard is not None and abs(heard - hertz) <= 15
+
+
+async def twirp(server: LabServer, path: str, request: Message, bearer: str = "") -> tuple[int, str]:
+    """Calls `SERVICE/METHOD` with a token of one's own; the HTTP status and the Twirp code ("ok" for an answer)."""
+    headers = {"Authorization": f"Bearer {bearer}", "Content-Type": "application/protobuf"}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(
+            f"{server.http_url}/twirp/livekit.{path}", data=request.SerializeToString(), headers=headers
+        ) as response,
+    ):
+        return response.status, "ok" if response.status == 200 else (await response.json())["code"]
+
+
+def granted(server: LabServer, **grants: Any) -> str:
+    """A token with these video grants and no others."""
+    made = api.AccessToken(server.settings.api_key, server.settings.api_secret).with_identity("caller of the api")
+    return made.with_grants(api.VideoGrants(**grants)).to_jwt()
+
+
+class ScriptedWorker:
+    """A worker written by hand: takes or declines every job that it is offered, and notes what it is told."""
+
+    def __init__(self, server: LabServer, agent_name: str, *, takes: bool = True, answers: bool = True) -> None:
+        self._server, self._agent_name, self._takes, self._answers = server, agent_name, takes, answers
+        self.offers: list[agent.Job] = []
+        self.assignments: list[agent.JobAssignment] = []
+        self.terminations: list[str] = []
+        self._session = aiohttp.ClientSession()
+        self._websocket: aiohttp.ClientWebSocketResponse | None = None
+        self._reader: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> ScriptedWorker:
+        headers = {"Authorization": f"Bearer {granted(self._server, agent=True)}"}
+        self._websocket = await self._session.ws_connect(f"{self._server.url}/agent", headers=headers)
+        await self.send(register=agent.RegisterWorkerRequest(agent_name=self._agent_name, type=agent.JT_ROOM))
+        assert (await self._receive(self._websocket)).HasField("register")
+        self._reader = asyncio.create_task(self._read(self._websocket))
+        return self
+
+    async def send(self, **message: Any) -> None:
+        assert self._websocket
+        await self._websocket.send_bytes(agent.WorkerMessage(**message).SerializeToString())
+
+    @staticmethod
+    async def _receive(websocket: aiohttp.ClientWebSocketResponse) -> agent.ServerMessage:
+        return agent.ServerMessage.FromString(await websocket.receive_bytes())
+
+    async def _read(self, websocket: aiohttp.ClientWebSocketResponse) -> None:
+        async for frame in websocket:
+            message = agent.ServerMessage.FromString(frame.data)
+            match message.WhichOneof("message"):
+                case "availability":
+                    job = message.availability.job
+                    self.offers.append(job)
+                    answer = agent.AvailabilityResponse(
+                        job_id=job.id, available=self._takes, participant_identity=f"agent-{job.id}"
+                    )
+                    if self._answers:
+                        await self.send(availability=answer)
+                case "assignment":
+                    self.assignments.append(message.assignment)
+                case "termination":
+                    self.terminations.append(message.termination.job_id)
+
+    async def become(self, status: agent.WorkerStatus) -> None:
+        await self.send(update_worker=agent.UpdateWorkerStatus(status=status))
+
+    async def report(self, job_id: str, status: agent.JobStatus) -> None:
+        await self.send(update_job=agent.UpdateJobStatus(job_id=job_id, status=status))
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._websocket and self._reader
+        await self._websocket.close()
+        await asyncio.gather(self._reader, return_exceptions=True)
+        await self._session.close()

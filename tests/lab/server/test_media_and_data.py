@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
-import pytest
 from livekit import rtc
 
-from lab.server import LabServer, ServerSettings
+from lab.server import LabServer
 from tests.lab.support import Ear, Tone, client, is_near, until
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[LabServer]:
-    made = LabServer(ServerSettings(announce_interval=0.1))
-    await made.start()
-    yield made
-    await made.stop()
-    assert not made.rooms.all()
-    assert not len(made.tasks)
 
 
 async def test_a_published_tone_is_heard_by_the_other_and_stops_when_it_is_unpublished(server: LabServer) -> None:

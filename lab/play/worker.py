@@ -1,0 +1,104 @@
+"""The unmodified worker as a process of its own, and what its log tells."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lab.lab import ROOT, LabError
+
+READY = ("registered worker", "process initialized")
+START_LIMIT = 60.0
+STOP_LIMIT = 12.0
+"""Seconds."""
+
+
+class WorkerProcess:
+    """`python agent.py start`. `phases` holds what it tells of its transfers."""
+
+    def __init__(self, environment: dict[str, str], log: Path) -> None:
+        self._environment = environment
+        self._log = log
+        self._process: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._ready = asyncio.Event()
+        self._seen: set[str] = set()
+        self.phases: list[dict[str, Any]] = []
+        """Phase, `monotonic` seconds and reason of each change."""
+        self.on_phase: Callable[[dict[str, Any]], None] = lambda phase: None
+
+    @property
+    def pid(self) -> int:
+        assert self._process
+        return self._process.pid
+
+    async def start(self) -> float:
+        """Seconds until it can take calls; LabError when it does not come up."""
+        began = time.monotonic()
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "agent.py",
+            "start",
+            cwd=ROOT,
+            env={**os.environ, **self._environment},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+            limit=1 << 20,
+        )
+        self._reader = asyncio.create_task(self._read())
+        ready = asyncio.create_task(self._ready.wait())
+        ended = asyncio.create_task(self._process.wait())
+        try:
+            await asyncio.wait({ready, ended}, timeout=START_LIMIT, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ready.cancel()
+            ended.cancel()
+        if not self._ready.is_set():
+            raise LabError(f"the worker did not come up: its log is {self._log}")
+        return time.monotonic() - began
+
+    async def _read(self) -> None:
+        assert self._process and self._process.stdout
+        with self._log.open("wb") as log:
+            async for line in self._process.stdout:
+                log.write(line)
+                log.flush()
+                with contextlib.suppress(ValueError):
+                    self._on_line(json.loads(line))
+
+    def _on_line(self, line: Any) -> None:
+        if not isinstance(line, dict):
+            return
+        message = str(line.get("message", ""))
+        self._seen.update(word for word in READY if message.startswith(word))
+        if self._seen >= set(READY):
+            self._ready.set()
+        if message == "transfer phase":
+            self.phases.append(line)
+            self.on_phase(line)
+
+    async def stop(self) -> None:
+        if self._process is None:
+            return
+        if self._process.returncode is None:
+            self._process.terminate()
+            try:
+                async with asyncio.timeout(STOP_LIMIT):
+                    await self._process.wait()
+            except TimeoutError:
+                pass
+        # The job processes are in its group; none of them outlives it.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        await self._process.wait()
+        if self._reader:
+            await self._reader
