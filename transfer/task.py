@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import secrets
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from typing import Any
 
 from livekit import api, rtc
@@ -254,10 +255,11 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
 
     async def _reach_the_human(self, job: JobContext, hold: Hold) -> Consult:
         """Hold audio, dialling, our agent's way into the consult room and the briefing: all at once."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(hold.start())
-            briefing = group.create_task(self._prepare_briefing())
-            reached = group.create_task(self._dial_with_retry(job))
+        with one_failure():
+            async with asyncio.TaskGroup() as group:
+                group.create_task(hold.start())
+                briefing = group.create_task(self._prepare_briefing())
+                reached = group.create_task(self._dial_with_retry(job))
         self._briefing = briefing.result()
         return reached.result()
 
@@ -281,15 +283,14 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         self._enter(Phase.DIAL)
         consult = Consult(job)
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(dial(job, self._destination, consult))
-                ringing = group.create_task(self._tell_ringing(consult))
-                group.create_task(self._join(consult))
-                group.create_task(self._stop_waiting(consult, ringing))
-        except BaseException as error:
+            with one_failure():
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(dial(job, self._destination, consult))
+                    ringing = group.create_task(self._tell_ringing(consult))
+                    group.create_task(self._join(consult))
+                    group.create_task(self._stop_waiting(consult, ringing))
+        except BaseException:
             await asyncio.shield(consult.close())
-            if isinstance(error, BaseExceptionGroup):
-                raise _first_cause(error) from _first_cause(error).__cause__
             raise
         self._enter(Phase.ANSWERED)
         return consult
@@ -408,12 +409,21 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
             self._on_event(TransferEvent(self._id, phase, now, self._attempt, reason))
 
 
-def _first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The failure behind a group; an outcome of ours before anything else."""
-    leaves: list[BaseException] = []
+@contextlib.contextmanager
+def one_failure() -> Iterator[None]:
+    """Raises the one failure behind a task group's: an outcome of ours before anything else."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        failure = next((error for error in _leaves(group) if isinstance(error, WarmTransferError)), _leaves(group)[0])
+        raise failure from failure.__cause__
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
     for error in group.exceptions:
-        leaves.append(_first_cause(error) if isinstance(error, BaseExceptionGroup) else error)
-    return next((error for error in leaves if isinstance(error, WarmTransferError)), leaves[0])
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
 
 
 def _resolve_instructions(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from livekit import api
 
 from transfer import TransferReason, WarmTransferError, prompts
 from transfer.outcome import from_dial_error, is_busy_service
+from transfer.task import one_failure
 
 
 def sip_error(status: int, reason: str, code: str = "resource_exhausted") -> api.SipCallError:
@@ -79,3 +82,19 @@ def test_a_human_who_declines_is_quoted_as_by_the_stock_task() -> None:
 
 def test_no_text_without_a_reason_is_kept() -> None:
     assert set(prompts.failure_texts()) == {reason.value for reason in TransferReason}
+
+
+async def test_an_outcome_in_nested_task_groups_stays_what_it_is() -> None:
+    async def refused() -> None:
+        raise WarmTransferError(TransferReason.BUSY)
+
+    async def dialling() -> None:
+        with one_failure():
+            async with asyncio.TaskGroup() as group:
+                group.create_task(refused())
+                group.create_task(asyncio.sleep(10))
+
+    with pytest.raises(WarmTransferError) as caught, one_failure():
+        async with asyncio.TaskGroup() as group:
+            group.create_task(dialling())
+    assert caught.value.reason is TransferReason.BUSY
