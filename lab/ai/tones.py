@@ -49,17 +49,24 @@ class ToneCode:
         return np.concatenate([_tone(hertz) for hertz in block * blocks] + [_tone(START)])
 
     def read(self, samples: np.ndarray, rate: int) -> str:
-        """The text whose sound is in `samples`; empty when there is none that this code knows."""
+        """The first text whose sound is in `samples`; empty when there is none that this code knows."""
+        return next(iter(self.read_all(samples, rate)), "")
+
+    def read_all(self, samples: np.ndarray, rate: int) -> list[str]:
+        """The texts in `samples` in their order; one that is said again at once counts once."""
         heard = _symbols(samples, rate)
+        texts: list[str] = []
         for position, hertz in enumerate(heard):
             block = heard[position + 1 : position + 1 + SYMBOLS]
-            if hertz == START and len(block) == SYMBOLS:
-                places = [(ALPHABETS[place % 2], tone) for place, tone in enumerate(block)]
-                if all(tone in alphabet for alphabet, tone in places):
-                    number = sum(alphabet.index(tone) << BITS * n for n, (alphabet, tone) in enumerate(places))
-                    if number in self._texts:
-                        return self._texts[number]
-        return ""
+            if hertz == START and (text := self._block(block)) and texts[-1:] != [text]:
+                texts.append(text)
+        return texts
+
+    def _block(self, tones: list[float]) -> str:
+        places = [(ALPHABETS[place % 2], tone) for place, tone in enumerate(tones)]
+        if len(tones) < SYMBOLS or not all(tone in alphabet for alphabet, tone in places):
+            return ""
+        return self._texts.get(sum(alphabet.index(tone) << BITS * n for n, (alphabet, tone) in enumerate(places)), "")
 
 
 def _tone(hertz: float) -> np.ndarray:
