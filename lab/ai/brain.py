@@ -38,7 +38,8 @@ class Request:
         tools = {t["function"]["name"]: t["function"].get("parameters") or {} for t in body.get("tools") or []}
         system = "\n".join(_text(m) for m in messages if m.get("role") in ("system", "developer"))
         talk = [m for m in messages if m.get("role") in ("user", "assistant", "tool")]
-        last = talk[-1] if talk else {}
+        # What is to be answered; what the assistant said beside a tool call may stand after the tool's result.
+        last = next((m for m in reversed(talk) if m["role"] != "assistant"), {})
         spoken = any(m["role"] == "assistant" and _text(m) for m in talk)
         return cls(tools, system, last.get("role", ""), _text(last), spoken)
 
