@@ -39,7 +39,7 @@ class Request:
         system = "\n".join(_text(m) for m in messages if m.get("role") in ("system", "developer"))
         talk = [m for m in messages if m.get("role") in ("user", "assistant", "tool")]
         # What is to be answered; what the assistant said beside a tool call may stand after the tool's result.
-        last = next((m for m in reversed(talk) if m["role"] != "assistant"), {})
+        last: dict[str, Any] = next((m for m in reversed(talk) if m["role"] != "assistant"), {})
         spoken = any(m["role"] == "assistant" and _text(m) for m in talk)
         return cls(tools, system, last.get("role", ""), _text(last), spoken)
 

@@ -102,5 +102,8 @@ def test_the_briefing_is_made_of_the_caller_s_words() -> None:
 
 
 def test_a_tool_s_result_is_answered_though_the_assistant_spoke_beside_the_call() -> None:
-    talk = [{"role": "tool", "content": "The colleague's line is busy."}, {"role": "assistant", "content": "Please hold."}]
+    talk = [
+        {"role": "tool", "content": "The colleague's line is busy."},
+        {"role": "assistant", "content": "Please hold."},
+    ]
     assert "line is busy" in BRAIN.answer({"messages": talk, "tools": DESK_TOOLS}).text
