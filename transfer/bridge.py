@@ -10,13 +10,14 @@ from livekit import api, rtc
 from livekit.agents import JobContext
 
 from transfer.consult import Consult
+from transfer.masking import mask
 from transfer.outcome import TransferReason, WarmTransferError
 
 logger = logging.getLogger("transfer")
 
 BridgeKind = Literal["auto", "move", "relay"]
 
-MOVE_LIMIT = 3.0
+MOVE_LIMIT = 2.5
 """Seconds until a move that does not come about is given up."""
 
 
@@ -51,10 +52,30 @@ class MoveBridge:
                 if consult.human_identity not in self._room.remote_participants:
                     await arrived.wait()
         except (api.TwirpError, TimeoutError, OSError) as error:
-            logger.warning("the move failed: %s", error)
-            raise WarmTransferError(TransferReason.BRIDGE_FAILED, str(error)) from error
+            logger.warning("the move failed: %s", mask(str(error)))
+            self._turn_away(consult.human_identity)
+            raise WarmTransferError(TransferReason.BRIDGE_FAILED, mask(str(error))) from error
         finally:
             self._room.off("participant_connected", on_arrival)
+
+    def _turn_away(self, identity: str) -> None:
+        """A move that was given up can still come about; whoever it brings does not stay."""
+        removing: set[asyncio.Task[None]] = set()
+
+        def on_arrival(participant: rtc.RemoteParticipant) -> None:
+            if participant.identity == identity:
+                removing.add(asyncio.create_task(self._remove(identity)))
+
+        self._room.on("participant_connected", on_arrival)
+        if participant := self._room.remote_participants.get(identity):
+            on_arrival(participant)
+
+    async def _remove(self, identity: str) -> None:
+        request = api.RoomParticipantIdentity(room=self._room.name, identity=identity)
+        try:
+            await self._job.api.room.remove_participant(request)
+        except (api.TwirpError, TimeoutError, OSError) as error:
+            logger.error("a human who was moved too late could not be removed: %s", type(error).__name__)
 
 
 def make_bridge(kind: BridgeKind, job: JobContext, room: rtc.Room) -> Bridge:

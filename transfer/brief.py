@@ -59,30 +59,50 @@ async def write_summary(model: llm.LLM | None, chat_ctx: llm.ChatContext | None)
 
 
 class Briefing:
-    """A sentence or two, and their sound where it could be made in time."""
+    """A sentence or two about the caller, and their sound, made while the phone rings.
 
-    def __init__(self, text: str, frames: list[rtc.AudioFrame] | None) -> None:
-        self.text = text
-        self._frames = frames
+    Nobody waits for it: what is not ready when the human is there is replaced by what is.
+    """
+
+    def __init__(self, model: llm.LLM | None, voice: tts.TTS | None, chat_ctx: llm.ChatContext | None) -> None:
+        self._fallback = _whole(fallback_summary(chat_ctx))
+        self._text: str | None = None
+        self._frames: list[rtc.AudioFrame] | None = None
+        self._preparing = asyncio.create_task(self._prepare(model, voice, chat_ctx))
+
+    async def settle(self, limit: float) -> None:
+        """Waits up to `limit` seconds; from then on the text stays what it is."""
+        await asyncio.wait({self._preparing}, timeout=limit)
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        self._preparing.cancel()
+        await asyncio.gather(self._preparing, return_exceptions=True)
+
+    @property
+    def text(self) -> str:
+        return self._text or self._fallback
 
     @property
     def spoken(self) -> bool:
+        """True when its sound is ready."""
         return bool(self._frames)
 
     async def audio(self) -> AsyncIterator[rtc.AudioFrame]:
         for frame in self._frames or []:
             yield frame
 
+    async def _prepare(self, model: llm.LLM | None, voice: tts.TTS | None, chat_ctx: llm.ChatContext | None) -> None:
+        """Never fails: what cannot be had is left out."""
+        self._text = _whole(await write_summary(model, chat_ctx))
+        if voice is None:
+            return
+        try:
+            async with asyncio.timeout(SPEAKING_LIMIT), voice.synthesize(self._text) as stream:
+                self._frames = [event.frame async for event in stream]
+        except Exception as error:
+            logger.warning("the briefing is not spoken in advance: %s", type(error).__name__)
 
-async def prepare(model: llm.LLM | None, voice: tts.TTS | None, chat_ctx: llm.ChatContext | None) -> Briefing:
-    """Writes the briefing and speaks it into memory. Never fails: what cannot be had is left out."""
-    text = prompts.read("transfer/briefing.txt", summary=await write_summary(model, chat_ctx))
-    if voice is None:
-        return Briefing(text, None)
-    try:
-        async with asyncio.timeout(SPEAKING_LIMIT):
-            async with voice.synthesize(text) as stream:
-                return Briefing(text, [event.frame async for event in stream])
-    except Exception as error:
-        logger.warning("the briefing is not spoken in advance: %s", type(error).__name__)
-        return Briefing(text, None)
+
+def _whole(summary: str) -> str:
+    return prompts.read("transfer/briefing.txt", summary=summary)

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,12 +31,13 @@ CONNECT_LIMIT = 10.0
 """Seconds that closing waits for a connection that is under way."""
 
 VOICEMAIL_WORDS = re.compile(
-    r"after the (tone|beep)|at the (tone|beep)|leave (me |us )?(a|your) (short )?message|voice ?mail|mail ?box"
-    r"|(not available|unavailable|can(no|')t) (to |come to |take )?(take )?(the phone|your call)|record your message"
-    r"|answering machine|you have reached the",
+    r"(after|at) the (tone|beep)|voice ?mail|mail ?box|answering machine|record your message"
+    r"|(please|you (can|may)|to) leave (me |us )?(a|your) (short |brief )?message"
+    r"|(is|are|am|'m|'re) (currently |presently )?(not available|unavailable) (to take|right now|at the moment)"
+    r"|can(no|')t come to the phone",
     re.IGNORECASE,
 )
-"""What answering machines say. The model is asked as well; this answers at once and says nothing to a machine."""
+"""What answering machines say, and people who answer a telephone do not: "can they leave a message?" is a person."""
 
 KEY_ACCEPT, KEY_DECLINE, KEY_REPEAT = "1", "2", "3"
 
@@ -56,25 +57,31 @@ Decision = Accepted | WarmTransferError
 class ConsultAgent(Agent):
     """Speaks to the human. What the human decides is in `decision`."""
 
-    def __init__(self, *, on_first_turn: Callable[[str], None], **values: Any) -> None:
-        super().__init__(**values)
+    def __init__(
+        self, *, on_first_turn: Callable[[str], None], tools: list[llm.Tool | llm.Toolset], **values: Any
+    ) -> None:
         self.decision: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
         self.briefed = False
         """True once the briefing has begun; before, nothing is answered."""
         self._on_first_turn = on_first_turn
+        given = set(_names(tools))
+        own = [
+            function_tool(method, flags=ToolFlag.IGNORE_ON_ENTER)
+            for method in (self.connect_to_caller, self.decline_transfer, self.voicemail_detected)
+            if method.__name__ not in given
+        ]
+        super().__init__(tools=[*tools, *own], **values)
 
     def decide(self, decision: Decision) -> None:
         """The first decision counts."""
         if not self.decision.done():
             self.decision.set_result(decision)
 
-    @function_tool(flags=ToolFlag.IGNORE_ON_ENTER)
     async def connect_to_caller(self) -> None:
         """Called when the human agent wants to connect to the caller."""
         self.decide(Accepted())
         raise StopResponse()
 
-    @function_tool(flags=ToolFlag.IGNORE_ON_ENTER)
     async def decline_transfer(self, reason: str) -> None:
         """Handles the case when the human agent explicitly declines to connect to the caller.
 
@@ -84,21 +91,28 @@ class ConsultAgent(Agent):
         self.decide(WarmTransferError(TransferReason.DECLINED, reason))
         raise StopResponse()
 
-    @function_tool(flags=ToolFlag.IGNORE_ON_ENTER)
     async def voicemail_detected(self) -> None:
         """Called when the call reaches voicemail. Use this tool AFTER you hear the voicemail greeting"""
         self.decide(WarmTransferError(TransferReason.VOICEMAIL))
         raise StopResponse()
 
     async def on_user_turn_completed(self, turn_ctx: llm.ChatContext, new_message: llm.ChatMessage) -> None:
-        if is_voicemail_greeting(new_message.text_content or ""):
-            self.decide(WarmTransferError(TransferReason.VOICEMAIL))
-            raise StopResponse()
         if not self.briefed:
+            # A machine speaks first and says nothing new later; a person may well speak of voicemail.
+            if is_voicemail_greeting(new_message.text_content or ""):
+                self.decide(WarmTransferError(TransferReason.VOICEMAIL))
             self._on_first_turn(new_message.text_content or "")
             raise StopResponse()
         if self.decision.done():
             raise StopResponse()
+
+
+def _names(tools: Sequence[llm.Tool | llm.Toolset]) -> Iterator[str]:
+    for tool in tools:
+        if isinstance(tool, llm.Toolset):
+            yield from _names(tool.tools)
+        else:
+            yield tool.id
 
 
 class Consult:

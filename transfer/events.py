@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Phase(StrEnum):
-    """Where a transfer is. `connected` and `failed` end it."""
+    """Where a transfer is. `bridged` and `failed` end it."""
 
     HOLD = "hold"
     DIAL = "dial"

@@ -66,6 +66,7 @@ _SIP_REASONS = {
     TransferReason.NO_ANSWER: (408,),
     TransferReason.DECLINED_BY_PHONE: (403, 603, 607, 608),
     TransferReason.WRONG_NUMBER: (404, 410, 484, 604),
+    TransferReason.TRUNK_ERROR: (401, 407),
 }
 
 

@@ -24,7 +24,8 @@ from transfer.bridged import LineWatch
 from transfer.consult import Consult, ConsultAgent, consult_session
 from transfer.dial import Destination, dial
 from transfer.events import EventListener, Phase, TransferEvent
-from transfer.hold import Hold, HoldAudio
+from transfer.hold import Hold
+from transfer.hold_audio import HoldAudio
 from transfer.outcome import TransferReason, WarmTransferError, WarmTransferResult, is_busy_service
 
 logger = logging.getLogger("transfer")
@@ -33,8 +34,18 @@ SILENCE_BEFORE_BRIEFING = 1.0
 """Seconds after pick-up: a human who says nothing is spoken to."""
 DEFAULT_CONSULT_DEADLINE = 120.0
 """Seconds from pick-up to a decision; what Vapi and Telnyx use."""
+BRIEFING_GRACE = 0.5
+"""Seconds after the hello that a briefing still being written gets; then it is built without the model."""
+JOIN_LIMIT = 15.0
+"""Seconds that our own way into the consult room may take."""
+SILENT_MOVE = 1.0
+"""Seconds of a bridge that does not come about; then the caller hears hold audio again."""
 INTRODUCTION_LIMIT = 10.0
 """Seconds that the introduction may take."""
+GOODBYES = {
+    TransferReason.DECLINED: "transfer/declined.txt",
+    TransferReason.CONSULT_DEADLINE: "transfer/deadline.txt",
+}
 GOODBYE_LIMIT = 6.0
 """Seconds that a goodbye may take."""
 CONSULT_TURN_HANDLING: TurnHandlingOptions = {"endpointing": {"min_delay": 0.4, "max_delay": 1.2}}
@@ -101,17 +112,17 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         if extra_instructions and is_given(instructions):
             logger.warning("`extra_instructions` will be ignored when `instructions` is provided")
         history = brief.conversation(chat_ctx if is_given(chat_ctx) else None)
-        super().__init__(
-            instructions=_resolve_instructions(instructions, extra_instructions, history),
-            turn_handling=turn_handling,
-            turn_detection=turn_detection,
-            tools=tools or [],
-            stt=stt,
-            vad=vad,
-            llm=llm,
-            tts=tts,
-            allow_interruptions=allow_interruptions,
-        )
+        # The task itself is the caller's agent during the hold: it has no tools and answers nothing.
+        super().__init__(instructions=prompts.read("transfer/on_hold.txt"))
+        self._consult_values: dict[str, Any] = {
+            "instructions": _resolve_instructions(instructions, extra_instructions, history),
+            "tools": list(tools or []),
+            "stt": stt,
+            "vad": vad,
+            "llm": llm,
+            "tts": tts,
+        }
+        self._consult_turns = _turn_options(turn_handling, turn_detection, allow_interruptions)
         self._destination = _destination(
             sip_call_to=sip_call_to or target_phone_number or "",
             sip_trunk_id=sip_trunk_id,
@@ -128,13 +139,12 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         self._hold_audio: HoldAudio = hold_audio if is_given(hold_audio) else None
         self._default_hold_audio = not is_given(hold_audio)
         self._conversation = chat_ctx if is_given(chat_ctx) else None
-        self._consult_turn_handling = turn_handling
         self._bridge_kind: BridgeKind = bridge
         self._introduction = introduction
         self._consult_deadline = consult_deadline
         self._on_event = on_event
         self._id = f"transfer-{secrets.token_hex(4)}"
-        self._attempt = 0
+        self._attempts = 0
         self._phase: tuple[Phase, float] | None = None
         self._seconds: dict[str, float] = {}
         self._ended = asyncio.Event()
@@ -142,7 +152,7 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         self._caller_identity: str | None = None
         self._run_task: asyncio.Task[None] | None = None
         self._spoke = asyncio.Event()
-        self._briefing: brief.Briefing
+        self._briefing: brief.Briefing | None = None
         self._result: WarmTransferResult | None = None
         self._closing: asyncio.Task[None] | None = None
 
@@ -160,8 +170,12 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
     async def _on_job_shutdown(self) -> None:
         """A pending transfer ends with the job, in an outcome of its own."""
         if self._run_task and not self._run_task.done():
-            self._run_task.cancel()
+            if not self.done():
+                self._run_task.cancel()
             await asyncio.gather(self._run_task, return_exceptions=True)
+
+    async def llm_node(self, *_: Any, **__: Any) -> None:
+        """A caller who types during the hold gets no answer, as one who speaks."""
 
     async def _run(self, job: JobContext) -> None:
         """Walks the phases; however they end, nothing is left and the task completes once."""
@@ -174,10 +188,10 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
             await self._introduce(hold)
         else:
             hold.give_back()
-        if self._closing:
-            await asyncio.gather(self._closing, return_exceptions=True)
         if not self.done():
             self.complete(outcome)
+        if self._closing:  # closing takes its time; nobody who talks waits for it
+            await asyncio.gather(self._closing, return_exceptions=True)
 
     async def _outcome(self, job: JobContext, hold: Hold) -> WarmTransferResult | WarmTransferError:
         """The transfer, and exactly one outcome of it."""
@@ -193,6 +207,8 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
             failure = WarmTransferError(TransferReason.FAILED, type(error).__name__)
         finally:
             await hold.stop_audio()
+            if self._briefing is not None:
+                await self._briefing.aclose()
         if self._result is not None:
             return self._result  # who hangs up once the two are connected ends a call, not a transfer
         failure = failure or WarmTransferError(TransferReason.FAILED)
@@ -222,7 +238,9 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
 
     def _watch_caller(self, room: rtc.Room) -> None:
         linked = self.session.room_io.linked_participant
-        self._caller_identity = linked.identity if linked else None
+        others = list(room.remote_participants.values())
+        caller = linked or (others[0] if len(others) == 1 else None)
+        self._caller_identity = caller.identity if caller else None
         room.on("participant_disconnected", self._on_participant_left)
         room.on("disconnected", self._on_room_left)
         if not room.isconnected() or (self._caller_identity and self._caller_identity not in room.remote_participants):
@@ -238,9 +256,26 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
     # -- the phases
 
     async def _transfer(self, job: JobContext, hold: Hold) -> None:
+        """Hold audio, dialling, our agent's way into the consult room and the briefing: all at once."""
         self._enter(Phase.HOLD)
-        consult = await self._reach_the_human(job, hold)
+        hold.start()
+        self._briefing = self._start_briefing()
         try:
+            await self._attempt(job, hold)
+        except WarmTransferError as error:
+            # One more try, under new names, when the SIP service had no room for the first.
+            if not (isinstance(error.__cause__, Exception) and is_busy_service(error.__cause__)):
+                raise
+            await self._attempt(job, hold)
+
+    async def _attempt(self, job: JobContext, hold: Hold) -> None:
+        """One consult from its first moment to its last; whatever ends it, it is closed."""
+        self._attempts += 1
+        self._enter(Phase.DIAL)
+        consult = Consult(job)
+        try:
+            await self._reach_the_human(job, consult)
+            self._enter(Phase.ANSWERED)
             await self._brief(consult)
             self._enter(Phase.BRIDGE)
             await self._bridge(job, hold, consult)
@@ -248,52 +283,25 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
             LineWatch(job, self._caller_identity, consult.human_identity)
             self._result = WarmTransferResult(consult.human_identity, dict(self._seconds))
         finally:
-            # Closing a session takes its time; after a bridge nobody waits for it.
             self._closing = asyncio.create_task(consult.close())
             if self._result is None:
                 await asyncio.shield(self._closing)
 
-    async def _reach_the_human(self, job: JobContext, hold: Hold) -> Consult:
-        """Hold audio, dialling, our agent's way into the consult room and the briefing: all at once."""
+    def _start_briefing(self) -> brief.Briefing:
+        given_model, given_voice = self._consult_values["llm"], self._consult_values["tts"]
+        model = given_model if is_given(given_model) else self.session.llm
+        voice = given_voice if is_given(given_voice) else self.session.tts
+        chat_model = model if isinstance(model, llm.LLM) else None
+        return brief.Briefing(chat_model, voice or None, self._conversation)
+
+    async def _reach_the_human(self, job: JobContext, consult: Consult) -> None:
+        """Returns when the phone has been picked up and our agent is there."""
         with one_failure():
             async with asyncio.TaskGroup() as group:
-                group.create_task(hold.start())
-                briefing = group.create_task(self._prepare_briefing())
-                reached = group.create_task(self._dial_with_retry(job))
-        self._briefing = briefing.result()
-        return reached.result()
-
-    async def _prepare_briefing(self) -> brief.Briefing:
-        model = self.llm if is_given(self.llm) else self.session.llm
-        voice = self.tts if is_given(self.tts) else self.session.tts
-        chat_model = model if isinstance(model, llm.LLM) else None
-        return await brief.prepare(chat_model, voice or None, self._conversation)
-
-    async def _dial_with_retry(self, job: JobContext) -> Consult:
-        """One attempt; a second under new names when the SIP service had no room for the first."""
-        try:
-            return await self._dial(job)
-        except WarmTransferError as error:
-            if not (isinstance(error.__cause__, Exception) and is_busy_service(error.__cause__)):
-                raise
-        return await self._dial(job)
-
-    async def _dial(self, job: JobContext) -> Consult:
-        self._attempt += 1
-        self._enter(Phase.DIAL)
-        consult = Consult(job)
-        try:
-            with one_failure():
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(dial(job, self._destination, consult))
-                    ringing = group.create_task(self._tell_ringing(consult))
-                    group.create_task(self._join(consult))
-                    group.create_task(self._stop_waiting(consult, ringing))
-        except BaseException:
-            await asyncio.shield(consult.close())
-            raise
-        self._enter(Phase.ANSWERED)
-        return consult
+                group.create_task(dial(job, self._destination, consult))
+                ringing = group.create_task(self._tell_ringing(consult))
+                group.create_task(self._join(consult))
+                group.create_task(self._stop_waiting(consult, ringing))
 
     async def _tell_ringing(self, consult: Consult) -> None:
         await consult.human_ringing.wait()
@@ -309,19 +317,14 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         options: TurnHandlingOptions = {**CONSULT_TURN_HANDLING}
         if self.session.turn_detection is not None:
             options["turn_detection"] = self.session.turn_detection
-        if is_given(self._consult_turn_handling):
-            options = {**options, **self._consult_turn_handling}
-        agent = ConsultAgent(
-            on_first_turn=lambda words: self._spoke.set(),
-            instructions=self.instructions,
-            stt=self.stt,
-            vad=self.vad,
-            llm=self.llm,
-            tts=self.tts,
-            tools=list(self.tools),
-        )
+        options = {**options, **self._consult_turns}
         self._spoke.clear()
-        await consult.join(consult_session(self.session, options), agent)
+        agent = ConsultAgent(on_first_turn=lambda words: self._spoke.set(), **self._consult_values)
+        try:
+            async with asyncio.timeout(JOIN_LIMIT):
+                await consult.join(consult_session(self.session, options), agent)
+        except TimeoutError:
+            raise WarmTransferError(TransferReason.FAILED, "our agent cannot join the consult") from None
 
     async def _brief(self, consult: Consult) -> None:
         """Says the briefing and waits for the decision; returns when the human accepts."""
@@ -331,13 +334,13 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
             async with asyncio.timeout(self._consult_deadline):
                 decision = await consult.decision()
         except TimeoutError:
-            raise WarmTransferError(TransferReason.CONSULT_DEADLINE) from None
+            decision = WarmTransferError(TransferReason.CONSULT_DEADLINE)
         finally:
             opener.cancel()
             await asyncio.gather(opener, return_exceptions=True)
         if isinstance(decision, WarmTransferError):
-            if decision.reason is TransferReason.DECLINED:
-                await self._say_goodbye(consult, "transfer/declined.txt")
+            if goodbye := GOODBYES.get(decision.reason):
+                await self._say_goodbye(consult, goodbye)
             raise decision
 
     async def _open_briefing(self, consult: Consult) -> None:
@@ -348,21 +351,23 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         except TimeoutError:
             if consult.session.user_state == "speaking":
                 await self._spoke.wait()
+        assert self._briefing
+        await self._briefing.settle(BRIEFING_GRACE)
         self._say_briefing(consult)
 
     def _say_briefing(self, consult: Consult) -> None:
-        agent = consult.agent
-        assert agent
+        agent, briefing = consult.agent, self._briefing
+        assert agent and briefing
         if agent.decision.done():
             return
         if not agent.briefed:
             self._enter(Phase.BRIEF)
             agent.briefed = True
         consult.session.interrupt()
-        if self._briefing.spoken:
-            consult.session.say(self._briefing.text, audio=self._briefing.audio())
+        if briefing.spoken:
+            consult.session.say(briefing.text, audio=briefing.audio())
         else:
-            consult.session.say(self._briefing.text)
+            consult.session.say(briefing.text)
 
     async def _say_goodbye(self, consult: Consult, prompt: str) -> None:
         """A last sentence to the human, as far as one can still be said."""
@@ -377,12 +382,22 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         """The hold audio is gone before the human could hear it, and our agent's ear before the two can speak."""
         consult.session.input.set_audio_enabled(False)
         await consult.session.interrupt(force=True)
-        await hold.stop_audio()
+        hold.pause_audio()
+        connecting = asyncio.create_task(make_bridge(self._bridge_kind, job, job.room).connect(consult))
         try:
-            await make_bridge(self._bridge_kind, job, job.room).connect(consult)
+            await asyncio.wait({connecting}, timeout=SILENT_MOVE)
+            if not connecting.done():
+                hold.resume_audio()
+                await asyncio.wait({connecting})
+                hold.pause_audio()
+            connecting.result()
         except WarmTransferError:
+            hold.resume_audio()
             await self._say_goodbye(consult, "transfer/bridge_failed.txt")
             raise
+        finally:
+            connecting.cancel()
+            await asyncio.gather(connecting, return_exceptions=True)
 
     async def _introduce(self, hold: Hold) -> None:
         """One sentence to both; the agent hears nothing of what they say."""
@@ -403,10 +418,10 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
             old, since = self._phase
             self._seconds[old] = round(self._seconds.get(old, 0.0) + now - since, 3)
         self._phase = (phase, now)
-        values = {"phase": phase.value, "transfer": self._id, "attempt": self._attempt, "monotonic": round(now, 3)}
+        values = {"phase": phase.value, "transfer": self._id, "attempt": self._attempts, "monotonic": round(now, 3)}
         logger.info("transfer phase", extra={**values, **({"reason": reason} if reason else {})})
         if self._on_event:
-            self._on_event(TransferEvent(self._id, phase, now, self._attempt, reason))
+            self._on_event(TransferEvent(self._id, phase, now, self._attempts, reason))
 
 
 @contextlib.contextmanager
@@ -437,6 +452,22 @@ def _resolve_instructions(
         default_persona=prompts.read("transfer/persona.txt"),
         _conversation_history=history,
     )
+
+
+def _turn_options(
+    turn_handling: NotGivenOr[TurnHandlingOptions],
+    turn_detection: NotGivenOr[TurnDetectionMode | None],
+    allow_interruptions: NotGivenOr[bool],
+) -> TurnHandlingOptions:
+    """The old parameters count only without `turn_handling`, as in every agent of LiveKit."""
+    if is_given(turn_handling):
+        return turn_handling
+    options: TurnHandlingOptions = {}
+    if is_given(turn_detection):
+        options["turn_detection"] = turn_detection
+    if is_given(allow_interruptions):
+        options["interruption"] = {"enabled": allow_interruptions}
+    return options
 
 
 def _destination(

@@ -29,6 +29,12 @@ CALL = talk(
 )
 
 
+async def settled(model: llm.LLM | None, chat_ctx: llm.ChatContext | None) -> brief.Briefing:
+    briefing = brief.Briefing(model, None, chat_ctx)
+    await briefing.settle(5)
+    return briefing
+
+
 class BrokenModel(llm.LLM):
     def chat(self, **_: Any) -> Any:
         raise ConnectionError("the model is down")
@@ -44,31 +50,39 @@ def test_the_conversation_is_what_the_two_said_and_nothing_else() -> None:
 
 
 async def test_without_a_model_the_caller_s_own_words_are_told() -> None:
-    briefing = await brief.prepare(None, None, CALL)
+    briefing = await settled(None, CALL)
     assert "I was charged twice for my order in October." in briefing.text
     assert briefing.text.endswith("Shall I connect you?")
     assert not briefing.spoken
 
 
 async def test_a_model_that_fails_costs_nothing_but_its_words() -> None:
-    assert "charged twice" in (await brief.prepare(BrokenModel(), None, CALL)).text
+    assert "charged twice" in (await settled(BrokenModel(), CALL)).text
+
+
+class StalledModel(llm.LLM):
+    def chat(self, **_: Any) -> Any:
+        class Stream:
+            async def collect(self) -> Any:
+                await asyncio.Event().wait()
+
+        return Stream()
+
+
+async def test_a_human_who_has_said_hello_does_not_wait_for_a_slow_model() -> None:
+    briefing = brief.Briefing(StalledModel(), None, CALL)
+    await briefing.settle(0.05)
+    assert "charged twice" in briefing.text
+    assert not briefing.spoken
 
 
 async def test_a_model_that_stalls_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Stalled(llm.LLM):
-        def chat(self, **_: Any) -> Any:
-            class Stream:
-                async def collect(self) -> Any:
-                    await asyncio.Event().wait()
-
-            return Stream()
-
     monkeypatch.setattr(brief, "WRITING_LIMIT", 0.05)
-    assert "charged twice" in await brief.write_summary(Stalled(), CALL)
+    assert "charged twice" in await brief.write_summary(StalledModel(), CALL)
 
 
 async def test_a_caller_who_said_nothing_is_announced_all_the_same() -> None:
-    assert "asked to speak to a person" in (await brief.prepare(None, None, None)).text
+    assert "asked to speak to a person" in (await settled(None, None)).text
 
 
 @pytest.mark.parametrize(
@@ -87,7 +101,14 @@ def test_an_answering_machine_is_known_by_its_words(greeting: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "hello", ["Hello, this is Sarah.", "Sarah here, what is it?", "Billing, good morning.", "Yes?"]
+    "hello",
+    [
+        "Hello, this is Sarah.",
+        "Billing, good morning.",
+        "You have reached the sales desk, Tom speaking.",
+        "I can't take your call right now, I am in a meeting.",
+        "Sorry, can they leave a message?",
+    ],
 )
 def test_a_person_is_not_taken_for_a_machine(hello: str) -> None:
     assert not is_voicemail_greeting(hello)

@@ -25,6 +25,7 @@ def sip_error(status: int, reason: str, code: str = "resource_exhausted") -> api
         (408, TransferReason.NO_ANSWER),
         (603, TransferReason.DECLINED_BY_PHONE),
         (403, TransferReason.DECLINED_BY_PHONE),
+        (401, TransferReason.TRUNK_ERROR),
         (404, TransferReason.WRONG_NUMBER),
         (410, TransferReason.WRONG_NUMBER),
         (503, TransferReason.UNREACHABLE),

@@ -7,12 +7,11 @@ import inspect
 
 import pytest
 from livekit import api
-from livekit.agents import ToolError
+from livekit.agents import BuiltinAudioClip, ToolError, function_tool
 from livekit.agents.beta.workflows import WarmTransferTask as StockTask
 
 from transfer import WarmTransferError, WarmTransferResult, WarmTransferTask
 from transfer.consult import ConsultAgent
-from transfer.hold import BuiltinAudioClip
 
 
 @pytest.fixture(autouse=True)
@@ -35,12 +34,31 @@ def test_every_parameter_of_the_stock_task_is_there_with_its_default() -> None:
 
 
 async def test_the_consult_has_the_tools_of_the_stock_task() -> None:
-    agent = ConsultAgent(on_first_turn=lambda words: None, instructions="")
+    agent = ConsultAgent(on_first_turn=lambda words: None, tools=[], instructions="")
     stock = {
         name for name in ("connect_to_caller", "decline_transfer", "voicemail_detected") if hasattr(StockTask, name)
     }
     assert {tool.info.name for tool in agent.tools} >= stock  # type: ignore[union-attr]
     assert len(stock) == 3
+
+
+async def test_a_tool_of_the_user_takes_the_place_of_ours_of_that_name() -> None:
+    @function_tool
+    async def decline_transfer() -> None:
+        """The user's own."""
+
+    agent = ConsultAgent(on_first_turn=lambda words: None, tools=[decline_transfer], instructions="")
+    assert [tool for tool in agent.tools if tool.id == "decline_transfer"] == [decline_transfer]
+    assert {tool.id for tool in agent.tools} == {"connect_to_caller", "decline_transfer", "voicemail_detected"}
+
+
+async def test_nothing_that_the_caller_says_or_types_reaches_a_consult_tool() -> None:
+    @function_tool
+    async def look_up() -> None:
+        """The user's own."""
+
+    task = WarmTransferTask(sip_call_to="+15105550123", sip_trunk_id="ST_1", tools=[look_up])
+    assert task.tools == []
 
 
 async def test_a_task_needs_a_target() -> None:
