@@ -75,6 +75,8 @@ class FrontDeskAgent(Agent):
                 introduction=prompts.read("frontdesk/introduction.txt"),
             )
         except WarmTransferError as error:
+            # What comes now may be interrupted again; else the caller's words over it are thrown away.
+            context.speech_handle.allow_interruptions = True
             if error.reason is TransferReason.CALLER_HUNG_UP:
                 raise StopResponse() from None
             raise

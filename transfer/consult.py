@@ -15,7 +15,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from livekit import api, rtc
-from livekit.agents import NOT_GIVEN, Agent, AgentSession, JobContext, StopResponse, function_tool, llm
+from livekit.agents import (
+    NOT_GIVEN,
+    Agent,
+    AgentSession,
+    JobContext,
+    StopResponse,
+    UserInputTranscribedEvent,
+    function_tool,
+    llm,
+)
 from livekit.agents.llm import ToolFlag
 from livekit.agents.voice.room_io import RoomOptions
 
@@ -63,6 +72,8 @@ class ConsultAgent(Agent):
         self.decision: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
         self.briefed = False
         """True once the briefing has begun; before, nothing is answered."""
+        self.spoken_to = False
+        """True once somebody has said something, though the turn may not be over."""
         self._on_first_turn = on_first_turn
         given = set(_names(tools))
         own = [
@@ -76,6 +87,14 @@ class ConsultAgent(Agent):
         """The first decision counts."""
         if not self.decision.done():
             self.decision.set_result(decision)
+
+    def on_words(self, event: UserInputTranscribedEvent) -> None:
+        """Words before the briefing: a machine is known by them at once. It speaks first; later, only people do."""
+        if self.briefed or not event.transcript.strip():
+            return
+        self.spoken_to = True
+        if is_voicemail_greeting(event.transcript):
+            self.decide(WarmTransferError(TransferReason.VOICEMAIL))
 
     async def connect_to_caller(self) -> None:
         """Called when the human agent wants to connect to the caller."""
@@ -98,9 +117,6 @@ class ConsultAgent(Agent):
 
     async def on_user_turn_completed(self, turn_ctx: llm.ChatContext, new_message: llm.ChatMessage) -> None:
         if not self.briefed:
-            # A machine speaks first and says nothing new later; a person may well speak of voicemail.
-            if is_voicemail_greeting(new_message.text_content or ""):
-                self.decide(WarmTransferError(TransferReason.VOICEMAIL))
             self._on_first_turn(new_message.text_content or "")
             raise StopResponse()
         if self.decision.done():
@@ -161,6 +177,7 @@ class Consult:
         options = RoomOptions(
             participant_identity=self.human_identity, close_on_disconnect=False, delete_room_on_close=False
         )
+        session.on("user_input_transcribed", agent.on_words)
         await session.start(agent=agent, room=self.room, room_options=options, record=False)
 
     @property

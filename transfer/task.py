@@ -349,7 +349,8 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
             async with asyncio.timeout(SILENCE_BEFORE_BRIEFING):
                 await self._spoke.wait()
         except TimeoutError:
-            if consult.session.user_state == "speaking":
+            assert consult.agent
+            if consult.session.user_state == "speaking" or consult.agent.spoken_to:
                 await self._spoke.wait()
         assert self._briefing
         await self._briefing.settle(BRIEFING_GRACE)

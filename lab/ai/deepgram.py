@@ -108,6 +108,7 @@ class _Listener:
         self._resample = soxr.ResampleStream(rate, HEARING_RATE, 1, dtype="int16") if rate != HEARING_RATE else None
         self._heard = 0
         """Samples at 16 kHz."""
+        self._interim_at = 0
 
     async def hear(self, samples: np.ndarray) -> None:
         if self._resample:
@@ -119,6 +120,18 @@ class _Listener:
                 await self._websocket.send_json({"type": "SpeechStarted", "channel": [0, 1], "timestamp": seconds})
             elif utterance is not None:
                 await self._final(utterance, asked=False)
+        await self._interim()
+
+    async def _interim(self) -> None:
+        every = self._engine.interim_every
+        if every is None or self._heard - self._interim_at < every * HEARING_RATE:
+            return
+        self._interim_at = self._heard
+        if (utterance := self._segmenter.under_way()) is None or not (text := await self._engine.transcribe(utterance)):
+            return
+        results = self._results(text, len(utterance) / HEARING_RATE, asked=False, final=False)
+        if not self._websocket.closed:
+            await self._websocket.send_json(results)
 
     async def command(self, kind: str) -> bool:
         """True when the client is done."""
@@ -152,7 +165,7 @@ class _Listener:
         if not self._websocket.closed:
             await self._websocket.send_json(self._results(text, seconds, asked))
 
-    def _results(self, text: str, seconds: float, asked: bool) -> dict[str, Any]:
+    def _results(self, text: str, seconds: float, asked: bool, *, final: bool = True) -> dict[str, Any]:
         start = self._heard / HEARING_RATE - seconds
         spoken = text.split()
         step = seconds / max(1, len(spoken))
@@ -172,8 +185,8 @@ class _Listener:
             "channel_index": [0, 1],
             "start": round(start, 3),
             "duration": round(seconds, 3),
-            "is_final": True,
-            "speech_final": True,
+            "is_final": final,
+            "speech_final": final,
             "from_finalize": asked,
             "channel": {"alternatives": [alternative]},
             "metadata": {"request_id": self._id, "model_uuid": self._id, "model_info": {"name": "lab", "version": "1"}},

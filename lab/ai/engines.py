@@ -37,11 +37,17 @@ class Segmenter(Protocol):
         """Events: ("started", None), and ("ended", samples of the utterance)."""
 
     def flush(self) -> np.ndarray | None:
-        """The utterance that is under way, as far as it has come."""
+        """The utterance that is under way, as far as it has come; it ends here."""
+
+    def under_way(self) -> np.ndarray | None:
+        """The same without ending it."""
 
 
 class Engine(Protocol):
     """Speaks and hears."""
+
+    interim_every: float | None
+    """Seconds between interim transcripts; None: only final ones."""
 
     async def start(self) -> None: ...
 
@@ -84,6 +90,9 @@ class SilenceSegmenter:
             if self._spoken and self._silent >= self.END:
                 events.append(("ended", self.flush()))
         return events
+
+    def under_way(self) -> np.ndarray | None:
+        return np.concatenate(self._spoken) if self._spoken else None
 
     def flush(self) -> np.ndarray | None:
         spoken, self._spoken, self._silent = self._spoken, [], 0
@@ -133,6 +142,9 @@ class VoiceSegmenter:
         self._spoken, self._before, self._hot, self._silent = [self._before], np.zeros(0, np.int16), 0, 0.0
         return True
 
+    def under_way(self) -> np.ndarray | None:
+        return np.concatenate(self._spoken) if self._spoken else None
+
     def flush(self) -> np.ndarray | None:
         spoken, self._spoken = self._spoken, []
         return np.concatenate(spoken) if spoken else None
@@ -140,6 +152,8 @@ class VoiceSegmenter:
 
 class InstantEngine:
     """Speaks and reads tones; costs next to nothing."""
+
+    interim_every: float | None = 0.1
 
     def __init__(self) -> None:
         self.code = ToneCode()
@@ -163,6 +177,8 @@ class InstantEngine:
 
 class SpeechEngine:
     """Piper speaks, in a process of its own (it is GPL-3), and Whisper tiny.en hears."""
+
+    interim_every: float | None = None  # each would be one more run of Whisper over the whole utterance
 
     def __init__(self, *, cache: Path | None = None, threads: int = 1, end_silence: float = 0.3) -> None:
         self._cache = cache

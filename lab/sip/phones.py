@@ -28,6 +28,8 @@ logger = logging.getLogger("lab.sip.phones")
 PILOT_AMPLITUDE = 58.0
 """-55 dBFS: too quiet to be heard, loud enough to survive G.711, Opus and G.711 again."""
 BEEP_HERTZ, BEEP_SECONDS = 1000.0, 0.5
+MACHINE_PAUSE = 0.3
+"""Seconds of silence before a machine's greeting and before its beep."""
 
 
 @dataclass(frozen=True)
@@ -170,8 +172,8 @@ class Phone:
                 await asyncio.sleep(behaviour.after)
                 await self.answer()
                 beep = np.sin(2 * np.pi * BEEP_HERTZ / g711.RATE * np.arange(int(BEEP_SECONDS * g711.RATE)))
-                pause = np.zeros(g711.RATE // 2, np.int16)
-                self.say(np.concatenate([pause, behaviour.greeting, (8000 * beep).astype(np.int16)]))
+                pause = np.zeros(int(MACHINE_PAUSE * g711.RATE), np.int16)
+                self.say(np.concatenate([pause, behaviour.greeting, pause, (8000 * beep).astype(np.int16)]))
 
     async def answer(self) -> None:
         """Picks up; nothing happens when the phone does not ring any more."""

@@ -1,0 +1,197 @@
+"""The real worker process on the lab, with speech that costs nothing: tests here are about what happens, not about ears."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytest_asyncio
+import soxr
+
+from lab.ai import AiServices, AiSettings
+from lab.ai.engines import HEARING_RATE, SPEAKING_RATE, InstantEngine
+from lab.lab import CALLER, FRONT_DESK, ROOT, ai_environment, wire
+from lab.play.judge import OTHER, PILOTS, pilot_present, runs
+from lab.play.worker import WorkerProcess
+from lab.server import LabServer, ServerSettings
+from lab.sip import Answer, Phone, PhoneExchange, SipGateway, g711
+from lab.sip.phones import Behaviour
+from tests.lab.support import LIMIT, until
+
+HUMAN = "+12025550141"
+GREETING = "Thank you for calling Northwind Trading. How can I help you today?"
+HOLD = "Please hold while I find a colleague for you."
+CONNECTED = "You are now connected. I will leave you to it."
+REQUEST = "I have a question about my bill. Can I speak to a person please?"
+RINGING_TIMEOUT = 5
+CLEAN_UP = 2.0
+"""Seconds: law 4."""
+
+
+class Desk:
+    """A lab with a worker that takes calls."""
+
+    def __init__(self, server: LabServer, gateway: SipGateway, exchange: PhoneExchange, ai: AiServices) -> None:
+        self.server, self.gateway, self.exchange = server, gateway, exchange
+        assert isinstance(ai.engine, InstantEngine)
+        self.code = ai.engine.code
+        self.worker: WorkerProcess
+        self.calls: list[Call] = []
+
+    def call(self, on_call: Behaviour | None = None) -> Call:
+        call = Call(self, on_call or Answer(after=0.2))
+        self.calls.append(call)
+        return call
+
+
+class Call:
+    """Two people and what comes of their call."""
+
+    def __init__(self, desk: Desk, on_call: Behaviour) -> None:
+        self.desk = desk
+        self.caller = desk.exchange.phone(CALLER, pilot_hertz=PILOTS["caller"])
+        self.human = desk.exchange.phone(HUMAN, on_call=on_call, pilot_hertz=PILOTS["human"])
+        self.started = time.monotonic()
+        self._known_until: dict[str, float] = {}
+
+    @property
+    def phases(self) -> list[str]:
+        return [p["phase"] for p in self.desk.worker.phases if p["monotonic"] >= self.started]
+
+    @property
+    def reason(self) -> str:
+        """Why the transfer failed; empty as long as it has not."""
+        failed = [p for p in self.desk.worker.phases if p["monotonic"] >= self.started and p["phase"] == "failed"]
+        return str(failed[-1]["reason"]) if failed else ""
+
+    async def dial(self) -> None:
+        """Calls the front desk and hears its greeting."""
+        assert await self.caller.dial(f"sip:{FRONT_DESK}@{self.desk.gateway.address}", timeout=LIMIT) == 200
+        await self.hears(self.caller, GREETING)
+
+    async def ask_for_a_person(self) -> None:
+        await self.dial()
+        self.say(self.caller, REQUEST)
+
+    def say(self, phone: Phone, text: str) -> None:
+        samples = self.desk.code.synthesize(text).astype(np.float32)
+        phone.say(soxr.resample(samples, SPEAKING_RATE, g711.RATE).astype(np.int16))
+
+    def heard(self, phone: Phone, since: float) -> str:
+        """What was said to this phone since then: speech comes sentence by sentence."""
+        samples = phone.ear.pcm(since, time.monotonic()).astype(np.float32)
+        at_16k = soxr.resample(samples, g711.RATE, HEARING_RATE).astype(np.int16)
+        return " ".join(self.desk.code.read_all(at_16k, HEARING_RATE))
+
+    async def hears(self, phone: Phone, words: str) -> None:
+        """Waits until `words` are said to this phone, after what it was known to hear before, and until it is quiet."""
+        since = self._known_until.get(phone.number, self.started)
+        await until(lambda: words in self.heard(phone, since), f"{phone.number} hears {words!r}")
+        await until(lambda: self.heard(phone, time.monotonic() - 0.5) == "", "and its end")
+        self._known_until[phone.number] = time.monotonic()
+
+    async def reach_the_human(self, hello: str = "Hello, this is Sarah.") -> None:
+        """Asks for a person, who picks up, says hello and hears the briefing."""
+        await self.ask_for_a_person()
+        await self.human.wait_for("answered", LIMIT)
+        if hello:
+            self.say(self.human, hello)
+        await self.hears(self.human, "Shall I connect you?")
+
+    async def ends(self) -> float:
+        """Waits until nothing of the call is left; seconds that it took."""
+        start = time.monotonic()
+        await until(
+            lambda: not (self.desk.server.rooms.all() or self.caller.in_call or self.human.in_call),
+            "no room and no leg is left",
+        )
+        return time.monotonic() - start
+
+    def leaks(self, bridged_at: float | None = None) -> list[str]:
+        """Who heard the other before the bridge."""
+        found = []
+        end = bridged_at or time.monotonic()
+        for name, phone in (("caller", self.caller), ("human", self.human)):
+            ear = phone.ear.pcm(self.started, end)
+            if runs(pilot_present(ear, PILOTS[OTHER[name]]), 4):
+                found.append(name)
+        return found
+
+    def phase_time(self, phase: str) -> float:
+        return next(
+            float(p["monotonic"])
+            for p in self.desk.worker.phases
+            if p["phase"] == phase and p["monotonic"] >= self.started
+        )
+
+    def hear_each_other(self) -> bool:
+        now = time.monotonic()
+        return all(
+            bool(runs(pilot_present(phone.ear.pcm(now - 0.5, now), PILOTS[OTHER[name]]), 5))
+            for name, phone in (("caller", self.caller), ("human", self.human))
+        )
+
+
+@pytest_asyncio.fixture(autouse=True, loop_scope="module")
+async def no_call_left(desk: Desk) -> AsyncIterator[None]:
+    """A test that fails does not disturb the next one."""
+    yield
+    for call in desk.calls:
+        call.caller.hang_up()
+        call.human.hang_up()
+    for call in desk.calls:
+        await call.ends()
+    desk.calls.clear()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
+    folder = tmp_path_factory.mktemp("desk")
+    profile = folder / "frontdesk.toml"
+    numbers = (ROOT / "frontdesk.toml").read_text()
+    profile.write_text(
+        numbers.replace(f'number = "{HUMAN}"', f'number = "{HUMAN}"\nringing_timeout = {RINGING_TIMEOUT}')
+    )
+    server = LabServer(ServerSettings())
+    gateway = SipGateway(server)
+    async with (
+        PhoneExchange() as exchange,
+        server,
+        gateway,
+        AiServices(AiSettings(engine="instant", events=folder / "ai.jsonl")) as ai,
+    ):
+        made = Desk(server, gateway, exchange, ai)
+        trunk = await wire(
+            server.http_url, server.settings.api_key, server.settings.api_secret, exchange.address, "front-desk"
+        )
+        made.worker = await start_worker(folder, profile, server, trunk, ai.url)
+        try:
+            yield made
+        finally:
+            await made.worker.stop()
+    assert not gateway.endpoint.legs and not exchange.endpoint.legs
+    assert not server.leftovers()
+
+
+async def start_worker(folder: Path, profile: Path, server: LabServer, trunk: str, ai_url: str) -> WorkerProcess:
+    environment = {
+        "LIVEKIT_URL": server.url,
+        "LIVEKIT_API_KEY": server.settings.api_key,
+        "LIVEKIT_API_SECRET": server.settings.api_secret,
+        "LIVEKIT_SIP_OUTBOUND_TRUNK": trunk,
+        "FRONTDESK_TOML": str(profile),
+        "WORKER_HEALTH_PORT": "0",
+        "WORKER_LOAD_THRESHOLD": "1",
+        **ai_environment(ai_url),
+    }
+    worker = WorkerProcess(environment, folder / "worker.log")
+    try:
+        await worker.start()
+    except BaseException:
+        await asyncio.shield(worker.stop())
+        raise
+    return worker
