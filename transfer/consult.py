@@ -255,4 +255,5 @@ def consult_session(caller: AgentSession, turn_handling: Any) -> AgentSession:
         llm=caller.llm or NOT_GIVEN,
         tts=caller.tts or NOT_GIVEN,
         turn_handling=turn_handling,
+        session_close_transcript_timeout=0.0,  # nobody reads the last words; the outcome would wait 2 s for them
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 from collections.abc import AsyncIterator
@@ -72,11 +71,29 @@ class HoldPlayer:
         if publishing is None:
             return
         await asyncio.wait({publishing}, timeout=PUBLISH_LIMIT)
-        if publishing.done() and not publishing.cancelled() and not publishing.exception() and self._room.isconnected():
-            with contextlib.suppress(TimeoutError, rtc.participant.UnpublishTrackError):
-                async with asyncio.timeout(PUBLISH_LIMIT):
-                    await self._room.local_participant.unpublish_track(publishing.result().sid)
+        if publishing.done() and not publishing.cancelled() and not publishing.exception():
+            await self._unpublish(publishing.result().sid)
         await self._source.aclose()
+
+    async def _unpublish(self, sid: str) -> None:
+        """Ends with the room as well: the SDK's own call never returns from a room that goes meanwhile."""
+        gone = asyncio.Event()
+
+        def on_gone(*_: object) -> None:
+            gone.set()
+
+        self._room.on("disconnected", on_gone)
+        try:
+            if not self._room.isconnected():
+                return
+            unpublishing = asyncio.ensure_future(self._room.local_participant.unpublish_track(sid))
+            waiting = asyncio.ensure_future(gone.wait())
+            await asyncio.wait({unpublishing, waiting}, timeout=PUBLISH_LIMIT, return_when=asyncio.FIRST_COMPLETED)
+            for task in (unpublishing, waiting):
+                task.cancel()
+            await asyncio.gather(unpublishing, waiting, return_exceptions=True)
+        finally:
+            self._room.off("disconnected", on_gone)
 
     async def _pump(self) -> None:
         async for frame in self._frames():

@@ -250,7 +250,12 @@ class Player:
         for room in (await calls.room.list_rooms(api.ListRoomsRequest())).rooms:
             if room.name.startswith(ROOM_PREFIXES):
                 left.append(f"room {room.name.partition('-')[0]}")
+        if self._phase_names() and not {"bridged", "failed"} & set(self._phase_names()):
+            left.append("a transfer without an outcome")
         return left
+
+    def _phase_names(self) -> list[str]:
+        return [p["phase"] for p in self._worker.phases if p["monotonic"] >= self._start]
 
     # -- what is known afterwards
 
@@ -287,10 +292,17 @@ class Player:
         known = [
             (p["phase"], p["monotonic"] - self._start) for p in self._worker.phases if p["monotonic"] >= self._start
         ]
-        ends = [at for _, at in known[1:]] + [seconds]
-        return [
-            (name, round(at, 2), round(end, 2)) for (name, at), end in zip(known, ends, strict=True) if name != "failed"
-        ]
+        return bands(known, seconds)
+
+
+def bands(changes: list[tuple[str, float]], end: float) -> list[tuple[str, float, float]]:
+    """Name, start and end of each phase from the moments of their changes; a call without a transfer has none."""
+    ends = [at for _, at in changes[1:]] + [end]
+    return [
+        (name, round(at, 2), round(until_, 2))
+        for (name, at), until_ in zip(changes, ends, strict=False)
+        if name != "failed"
+    ]
 
 
 def _behaviour(phone: HumanPhone, voices: Voices) -> Behaviour:

@@ -111,6 +111,12 @@ class Call:
         )
         return time.monotonic() - start
 
+    def music_on_hold(self) -> bool:
+        """Whether the caller heard music for the last second: sound that is no speech of ours."""
+        now = time.monotonic()
+        samples = self.caller.ear.pcm(now - 1.0, now).astype(np.float64)
+        return bool(np.sqrt(np.mean(samples**2)) > 100) and self.heard(self.caller, now - 1.0) == ""
+
     def leaks(self, bridged_at: float | None = None) -> list[str]:
         """Who heard the other before the bridge."""
         found = []
@@ -136,7 +142,7 @@ class Call:
         )
 
 
-@pytest_asyncio.fixture(autouse=True, loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="module")
 async def no_call_left(desk: Desk) -> AsyncIterator[None]:
     """A test that fails does not disturb the next one."""
     yield

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,11 @@ from lab.sip import Refuse, Ring, Voicemail
 from tests.end_to_end.conftest import CLEAN_UP, CONNECTED, HOLD, HUMAN, RINGING_TIMEOUT, Call, Desk
 from tests.lab.support import LIMIT, until
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("no_call_left")]
+
+
+OUTCOME_LIMIT = 1.0
+"""Seconds from a hang-up to the outcome; unpublishing in a room that goes meanwhile once took two."""
 
 
 async def end_by_caller(call: Call) -> None:
@@ -132,9 +138,12 @@ async def test_a_caller_who_hangs_up_while_it_rings_stops_the_ringing(desk: Desk
     call = desk.call(Ring())
     await call.ask_for_a_person()
     await call.human.wait_for("ringing", LIMIT)
+    await until(lambda: call.music_on_hold(), "the caller hears hold music")
+    hung_up = time.monotonic()
     await end_by_caller(call)
     assert [event.detail for event in call.human.events if event.name == "ended"] == ["cancel"]
     await until(lambda: call.reason == "caller_hung_up", "the outcome is told")
+    assert call.phase_time("failed") - hung_up <= OUTCOME_LIMIT
 
 
 async def test_a_caller_who_hangs_up_during_the_briefing_ends_the_consult(desk: Desk) -> None:

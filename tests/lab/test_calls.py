@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+import aiohttp
 import numpy as np
 import pytest
 from livekit import api, rtc
@@ -252,3 +253,105 @@ async def test_an_outbound_trunk_proves_who_it_is(lab: Lab) -> None:
     await lab.call(sip_trunk_id="", trunk=config, sip_number="+15550123")
     assert phone.talking
     assert [event.detail for event in phone.events if event.name == "invited"][-1:] == ["+15550123"]
+
+
+async def test_without_waiting_the_answer_comes_while_the_phone_rings(lab: Lab) -> None:
+    phone = lab.exchange.phone(HUMAN, on_call=Answer(after=0.5))
+    info = await lab.call(wait_until_answered=False)
+    assert info.participant_identity == "human"
+    assert not phone.talking
+    await phone.wait_for("answered", 5)
+
+
+async def test_an_identity_that_is_in_the_room_already_is_kicked(lab: Lab) -> None:
+    first = lab.exchange.phone("+12025550142", on_call=Answer(after=0.1))
+    lab.exchange.phone(HUMAN, on_call=Answer(after=0.1))
+    await lab.call("+12025550142")
+    await lab.call()
+    await first.wait_for("ended", 5)
+    people = await lab.api.room.list_participants(api.ListParticipantsRequest(room="consult"))
+    assert [p.attributes["sip.phoneNumber"] for p in people.participants] == [HUMAN]
+
+
+async def test_keys_after_the_answer_are_heard_by_the_phone_before_the_call_is_active(lab: Lab) -> None:
+    phone = lab.exchange.phone(HUMAN, on_call=Answer(after=0.1))
+    async with client(lab.server, "agent", "consult") as room:
+        seen = statuses(room)
+        await lab.call(dtmf="w12#")
+        await until(lambda: "active" in seen, "the call is active")
+    assert [event.detail for event in phone.events if event.name == "key"] == ["1", "2", "#"]
+    assert seen[-2:] == ["automation", "active"]
+
+
+async def test_a_phone_in_a_room_tells_what_livekit_sip_tells(lab: Lab) -> None:
+    phone = lab.exchange.phone(HUMAN, on_call=Answer(after=0.1))
+    await lab.call(headers={"X-Ticket": "7"})
+    people = await lab.api.room.list_participants(api.ListParticipantsRequest(room="consult"))
+    attributes = dict(people.participants[0].attributes)
+    assert attributes.pop("sip.callID").startswith("SCL_")
+    assert attributes.pop("sip.callIDFull")
+    assert attributes.pop("sip.callTag")
+    assert attributes == {
+        "sip.callStatus": "active",
+        "sip.hostname": lab.exchange.address,
+        "sip.phoneNumber": HUMAN,
+        "sip.trunkPhoneNumber": FRONT_DESK,
+        "sip.trunkID": lab.trunk,
+    }
+    assert phone.invite_headers["X-Ticket"] == "7"
+
+
+async def test_a_trunk_lets_in_only_the_callers_and_addresses_that_it_names(lab: Lab) -> None:
+    for number, values in {
+        "+15550102": {"allowed_numbers": ["+12025550188"]},
+        "+15550103": {"allowed_addresses": ["10.0.0.0/8"]},
+        "+15550104": {"allowed_numbers": [CALLER], "allowed_addresses": ["127.0.0.0/8"]},
+    }.items():
+        trunk = api.SIPInboundTrunkInfo(name=number, numbers=[number], **values)  # type: ignore[arg-type]
+        await lab.api.sip.create_inbound_trunk(api.CreateSIPInboundTrunkRequest(trunk=trunk))
+    phone = lab.exchange.phone(CALLER)
+    for number in ("+15550102", "+15550103"):
+        with pytest.raises(TimeoutError):
+            await phone.dial(f"sip:{number}@{lab.gateway.address}", timeout=0.5)
+    assert await phone.dial(f"sip:+15550104@{lab.gateway.address}") == 404  # let in; no rule names a room
+
+
+async def test_headers_of_the_caller_become_attributes_where_the_trunk_says_so(lab: Lab) -> None:
+    trunk = api.SIPInboundTrunkInfo(name="h", numbers=["+15550105"], headers_to_attributes={"X-Shop": "shop"})
+    made = await lab.api.sip.create_inbound_trunk(api.CreateSIPInboundTrunkRequest(trunk=trunk))
+    rule = api.SIPDispatchRule(dispatch_rule_direct=api.SIPDispatchRuleDirect(room_name="shop-room"))
+    info = api.SIPDispatchRuleInfo(rule=rule, trunk_ids=[made.sip_trunk_id])
+    await lab.api.sip.create_dispatch_rule(api.CreateSIPDispatchRuleRequest(dispatch_rule=info))
+    phone = lab.exchange.phone(CALLER)
+    uri = f"sip:+15550105@{lab.gateway.address}"
+    calling = asyncio.create_task(phone.dial(uri, headers={"X-Shop": "Portland"}, timeout=20))
+    await phone.wait_for("ringback", 5)
+    people = await lab.api.room.list_participants(api.ListParticipantsRequest(room="shop-room"))
+    assert people.participants[0].attributes["shop"] == "Portland"
+    phone.hang_up()
+    assert await calling == 487
+    await until(lambda: not lab.server.rooms.all()[0].participants, "the caller has left")
+    await lab.api.room.delete_room(api.DeleteRoomRequest(room="shop-room"))
+
+
+async def test_trunks_and_rules_are_listed_and_deleted(lab: Lab) -> None:
+    assert [t.name for t in (await lab.api.sip.list_outbound_trunk(api.ListSIPOutboundTrunkRequest())).items] == ["out"]
+    assert [t.name for t in (await lab.api.sip.list_inbound_trunk(api.ListSIPInboundTrunkRequest())).items] == ["in"]
+    (rule,) = (await lab.api.sip.list_dispatch_rule(api.ListSIPDispatchRuleRequest())).items
+    await lab.api.sip.delete_dispatch_rule(
+        api.DeleteSIPDispatchRuleRequest(sip_dispatch_rule_id=rule.sip_dispatch_rule_id)
+    )
+    assert not (await lab.api.sip.list_dispatch_rule(api.ListSIPDispatchRuleRequest())).items
+    await lab.api.sip.delete_trunk(api.DeleteSIPTrunkRequest(sip_trunk_id=lab.trunk))
+    with pytest.raises(api.ServerError) as caught:
+        await lab.call()
+    assert caught.value.code == "not_found"
+
+
+async def test_calling_needs_its_grant(lab: Lab) -> None:
+    token = api.AccessToken(lab.server.settings.api_key, lab.server.settings.api_secret)
+    token = token.with_grants(api.VideoGrants(room_admin=True, room="consult"))
+    url = f"{lab.server.http_url}/twirp/livekit.SIP/CreateSIPParticipant"
+    headers = {"Authorization": f"Bearer {token.to_jwt()}", "Content-Type": "application/protobuf"}
+    async with aiohttp.ClientSession() as session, session.post(url, data=b"", headers=headers) as answer:
+        assert (answer.status, (await answer.json())["code"]) == (401, "unauthenticated")
