@@ -22,10 +22,11 @@ STOP_LIMIT = 12.0
 
 
 class WorkerProcess:
-    """`python agent.py start`. `phases` holds what it tells of its transfers."""
+    """`python agent.py start`, or another program's. `phases` holds what it tells of its transfers."""
 
-    def __init__(self, environment: dict[str, str], log: Path) -> None:
-        self._environment = environment
+    def __init__(self, environment: dict[str, str], log: Path, program: Path = ROOT / "agent.py") -> None:
+        self._environment = {"PYTHONPATH": str(ROOT), **environment}
+        self._program = program
         self._log = log
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -45,7 +46,7 @@ class WorkerProcess:
         began = time.monotonic()
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
-            "agent.py",
+            str(self._program),
             "start",
             cwd=ROOT,
             env={**os.environ, **self._environment},

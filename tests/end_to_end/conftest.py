@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,7 +15,7 @@ import soxr
 
 from lab.ai import AiServices, AiSettings
 from lab.ai.engines import HEARING_RATE, SPEAKING_RATE, InstantEngine
-from lab.lab import CALLER, FRONT_DESK, ROOT, ai_environment, wire
+from lab.lab import AGENT_NAME, CALLER, FRONT_DESK, ROOT, ai_environment, wire
 from lab.play.judge import OTHER, PILOTS, pilot_present, runs
 from lab.play.worker import WorkerProcess
 from lab.server import LabServer, ServerSettings
@@ -47,6 +48,14 @@ class Desk:
         self.calls.append(call)
         return call
 
+    async def end_calls(self) -> None:
+        for call in self.calls:
+            call.caller.hang_up()
+            call.human.hang_up()
+        for call in self.calls:
+            await call.ends()
+        self.calls.clear()
+
 
 class Call:
     """Two people and what comes of their call."""
@@ -68,10 +77,10 @@ class Call:
         failed = [p for p in self.desk.worker.phases if p["monotonic"] >= self.started and p["phase"] == "failed"]
         return str(failed[-1]["reason"]) if failed else ""
 
-    async def dial(self) -> None:
-        """Calls the front desk and hears its greeting."""
+    async def dial(self, greeting: str = GREETING) -> None:
+        """Calls the front desk and is greeted."""
         assert await self.caller.dial(f"sip:{FRONT_DESK}@{self.desk.gateway.address}", timeout=LIMIT) == 200
-        await self.hears(self.caller, GREETING)
+        await self.hears(self.caller, greeting)
 
     async def ask_for_a_person(self) -> None:
         await self.dial()
@@ -146,17 +155,18 @@ class Call:
 async def no_call_left(desk: Desk) -> AsyncIterator[None]:
     """A test that fails does not disturb the next one."""
     yield
-    for call in desk.calls:
-        call.caller.hang_up()
-        call.human.hang_up()
-    for call in desk.calls:
-        await call.ends()
-    desk.calls.clear()
+    await desk.end_calls()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
-    folder = tmp_path_factory.mktemp("desk")
+    async with open_desk(tmp_path_factory.mktemp("desk")) as made:
+        yield made
+
+
+@contextlib.asynccontextmanager
+async def open_desk(folder: Path, program: Path = ROOT / "agent.py") -> AsyncIterator[Desk]:
+    """A lab with `program` as its worker; afterwards nothing of any call is left on it."""
     profile = folder / "frontdesk.toml"
     numbers = (ROOT / "frontdesk.toml").read_text()
     profile.write_text(
@@ -171,33 +181,24 @@ async def desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
         AiServices(AiSettings(engine="instant", events=folder / "ai.jsonl")) as ai,
     ):
         made = Desk(server, gateway, exchange, ai)
-        trunk = await wire(
-            server.http_url, server.settings.api_key, server.settings.api_secret, exchange.address, "front-desk"
-        )
-        made.worker = await start_worker(folder, profile, server, trunk, ai.url)
+        key, secret = server.settings.api_key, server.settings.api_secret
+        environment = {
+            "LIVEKIT_URL": server.url,
+            "LIVEKIT_API_KEY": key,
+            "LIVEKIT_API_SECRET": secret,
+            "LIVEKIT_SIP_OUTBOUND_TRUNK": await wire(server.http_url, key, secret, exchange.address, AGENT_NAME),
+            "AGENT_NAME": AGENT_NAME,
+            "SIP_TRUNK_HOSTNAME": exchange.address,
+            "FRONTDESK_TOML": str(profile),
+            "WORKER_HEALTH_PORT": "0",
+            "WORKER_LOAD_THRESHOLD": "1",
+            **ai_environment(ai.url),
+        }
+        made.worker = WorkerProcess(environment, folder / "worker.log", program)
         try:
+            await made.worker.start()
             yield made
         finally:
-            await made.worker.stop()
+            await asyncio.shield(made.worker.stop())
     assert not gateway.endpoint.legs and not exchange.endpoint.legs
     assert not server.leftovers()
-
-
-async def start_worker(folder: Path, profile: Path, server: LabServer, trunk: str, ai_url: str) -> WorkerProcess:
-    environment = {
-        "LIVEKIT_URL": server.url,
-        "LIVEKIT_API_KEY": server.settings.api_key,
-        "LIVEKIT_API_SECRET": server.settings.api_secret,
-        "LIVEKIT_SIP_OUTBOUND_TRUNK": trunk,
-        "FRONTDESK_TOML": str(profile),
-        "WORKER_HEALTH_PORT": "0",
-        "WORKER_LOAD_THRESHOLD": "1",
-        **ai_environment(ai_url),
-    }
-    worker = WorkerProcess(environment, folder / "worker.log")
-    try:
-        await worker.start()
-    except BaseException:
-        await asyncio.shield(worker.stop())
-        raise
-    return worker
