@@ -20,7 +20,7 @@ from frontdesk.pipeline import Pipeline, make_pipeline
 from frontdesk.problems import ConfigurationError
 from frontdesk.profile import read_profile
 from frontdesk.receptionist import FrontDeskAgent
-from frontdesk.settings import read_settings
+from frontdesk.settings import check_port, read_settings
 from transfer import prompts
 
 logger = logging.getLogger("frontdesk")
@@ -81,6 +81,7 @@ def make_server() -> AgentServer:
     """The worker; ConfigurationError when the environment or frontdesk.toml is wrong."""
     settings = read_settings()
     read_profile(settings.profile_path)
+    check_port(settings.health_port)
     server = AgentServer(
         load_threshold=settings.load_threshold,
         port=settings.health_port,

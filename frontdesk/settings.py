@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,3 +108,14 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     if reader.problems:
         raise ConfigurationError(reader.problems)
     return settings
+
+
+def check_port(port: int) -> None:
+    """ConfigurationError when another program listens on the port of the health check."""
+    try:
+        socket.create_server(("", port)).close()
+    except OSError as error:
+        why = "is in use on this machine" if error.errno == errno.EADDRINUSE else "cannot be opened"
+        raise ConfigurationError(
+            [f"WORKER_HEALTH_PORT={port} {why}: write another port, or 0 for any free one"]
+        ) from None

@@ -32,6 +32,11 @@ class LabError(Exception):
     """What is wrong and what to do, in one line."""
 
 
+def reason(error: OSError) -> str:
+    """In the system's words; asyncio puts a sentence of its own into `strerror`."""
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
 @dataclass(frozen=True)
 class LabSettings:
     edition: Edition = "cloud"
@@ -155,7 +160,7 @@ class Lab:
         try:
             await self._stack.enter_async_context(part)
         except OSError as error:
-            raise LabError(f"{what} cannot listen on {where}: {error.strerror or error}: choose another port") from None
+            raise LabError(f"{what} cannot listen on {where}: {reason(error)}: choose another port") from None
 
     def worker_environment(self) -> dict[str, str]:
         """All that a worker needs to know; it is the same worker everywhere else."""

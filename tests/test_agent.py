@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,16 @@ def test_a_malformed_profile_stops_the_worker_naming_file_and_key(tmp_path: Path
     assert result.stderr.splitlines() == [
         "frontdesk.toml: directory.billing.number is '12025550141': write it as \"+12025550141\", "
         'or a SIP URI such as "sip:sarah@pbx.example.com"'
+    ]
+
+
+def test_a_port_in_use_stops_the_worker_with_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        result = run("start", cwd=tmp_path, WORKER_HEALTH_PORT=port, **GOOD)
+    assert result.returncode == 2
+    assert result.stderr.splitlines() == [
+        f"WORKER_HEALTH_PORT={port} is in use on this machine: write another port, or 0 for any free one"
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import signal
 import sys
 import time
@@ -54,7 +55,9 @@ def main() -> None:
     try:
         asyncio.run(serve(settings))
     except OSError as error:
-        sys.exit(f"the AI services cannot listen on port {settings.port}: {error.strerror}: choose another --port")
+        sys.exit(
+            f"the AI services cannot listen on port {settings.port}: {os.strerror(error.errno or 0)}: choose another --port"
+        )
 
 
 if __name__ == "__main__":

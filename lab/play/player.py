@@ -17,7 +17,7 @@ import soxr
 from livekit import api
 
 from lab.ai.engines import SPEAKING_RATE
-from lab.lab import CALLER, FRONT_DESK, ROOT, AiProcess, Lab, LabError, LabSettings, ai_environment
+from lab.lab import CALLER, FRONT_DESK, ROOT, AiProcess, Lab, LabError, LabSettings, ai_environment, reason
 from lab.play import judge
 from lab.play.judge import Evidence, Heard
 from lab.play.machine import Load, LoadMeter, measure
@@ -78,7 +78,7 @@ async def open_stack(folder: Path) -> AsyncIterator[Stack]:
             environment |= {"LIVEKIT_SIP_OUTBOUND_TRUNK": trunk, **ai_environment(ai.url)}
             yield Stack(url, key, secret, os.environ["SIP_ADDRESS"], phones, ai, environment, own=False)
     except OSError as error:
-        raise LabError(f"the telephones cannot listen on {host}:{port}: {error.strerror or error}") from None
+        raise LabError(f"the telephones cannot listen on {host}:{port}: {reason(error)}") from None
     finally:
         await ai.stop()
 
