@@ -6,12 +6,15 @@ A drop-in for `livekit.agents.beta.workflows.WarmTransferTask` (1.8.9).
 """
 
 from transfer.bridge import BridgeKind
+from transfer.dial import Destination
 from transfer.events import Phase, TransferEvent
-from transfer.outcome import TransferReason, WarmTransferError, WarmTransferResult
+from transfer.outcome import AttemptRecord, TransferReason, WarmTransferError, WarmTransferResult
 from transfer.task import WarmTransferTask
 
 __all__ = [
+    "AttemptRecord",
     "BridgeKind",
+    "Destination",
     "Phase",
     "TransferEvent",
     "TransferReason",

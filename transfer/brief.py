@@ -10,12 +10,12 @@ from livekit import rtc
 from livekit.agents import llm, tts
 
 from transfer import prompts
+from transfer.speech import synthesize
 
 logger = logging.getLogger("transfer")
 
 WRITING_LIMIT = 6.0
 """Seconds that the model has; after that the briefing is built without it."""
-SPEAKING_LIMIT = 15.0
 WORDS = 60
 
 
@@ -95,13 +95,7 @@ class Briefing:
     async def _prepare(self, model: llm.LLM | None, voice: tts.TTS | None, chat_ctx: llm.ChatContext | None) -> None:
         """Never fails: what cannot be had is left out."""
         self._text = _whole(await write_summary(model, chat_ctx))
-        if voice is None:
-            return
-        try:
-            async with asyncio.timeout(SPEAKING_LIMIT), voice.synthesize(self._text) as stream:
-                self._frames = [event.frame async for event in stream]
-        except Exception as error:
-            logger.warning("the briefing is not spoken in advance: %s", type(error).__name__)
+        self._frames = await synthesize(voice, self._text)
 
 
 def _whole(summary: str) -> str:

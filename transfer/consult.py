@@ -73,7 +73,7 @@ class ConsultAgent(Agent):
         self.briefed = False
         """True once the briefing has begun; before, nothing is answered."""
         self.spoken_to = False
-        """True once somebody has said something, though the turn may not be over."""
+        """True once somebody has said something or pressed a key, though the turn may not be over."""
         self._on_first_turn = on_first_turn
         given = set(_names(tools))
         own = [
@@ -89,11 +89,11 @@ class ConsultAgent(Agent):
             self.decision.set_result(decision)
 
     def on_words(self, event: UserInputTranscribedEvent) -> None:
-        """Words before the briefing: a machine is known by them at once. It speaks first; later, only people do."""
-        if self.briefed or not event.transcript.strip():
+        """A machine is known at once by its words before the briefing. It speaks first; later, only people do."""
+        if not event.transcript.strip():
             return
         self.spoken_to = True
-        if is_voicemail_greeting(event.transcript):
+        if not self.briefed and is_voicemail_greeting(event.transcript):
             self.decide(WarmTransferError(TransferReason.VOICEMAIL))
 
     async def connect_to_caller(self) -> None:
@@ -203,6 +203,7 @@ class Consult:
     def _on_key(self, event: rtc.SipDTMF) -> None:
         if self.agent is None or event.participant is None or event.participant.identity != self.human_identity:
             return
+        self.agent.spoken_to = True
         if event.digit == KEY_ACCEPT and self.agent.briefed:
             self.agent.decide(Accepted())
         elif event.digit == KEY_DECLINE:

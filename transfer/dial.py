@@ -21,40 +21,52 @@ STATUS_GRACE = 2.0
 
 @dataclass(frozen=True)
 class Destination:
-    """Whom to dial and how."""
+    """Whom to dial."""
 
-    call_to: str
+    sip_call_to: str
     """A number, or a SIP URI."""
+    name: str = ""
+    """For events and reports; what a person calls it, such as "billing"."""
+    dtmf: str = ""
+    """Keys to send after the answer, such as an extension; `w` waits half a second."""
+    ringing_timeout: float | None = None
+    """Seconds until a phone that nobody answers is given up; None: the server's limit."""
+
+    @property
+    def label(self) -> str:
+        return self.name or self.sip_call_to
+
+
+@dataclass(frozen=True)
+class Line:
+    """The way out: a stored trunk or an inline one, and what is sent with each INVITE."""
+
     trunk_id: str | None = None
     connection: api.SIPOutboundConfig | None = None
     number: str = ""
     """The caller ID; empty: the trunk's."""
     headers: dict[str, str] = field(default_factory=dict)
-    dtmf: str = ""
-    """Keys to send after the answer; `w` waits half a second."""
-    ringing_timeout: float | None = None
-    """Seconds; None: the server's."""
 
 
-async def dial(job: JobContext, destination: Destination, consult: Consult) -> None:
+async def dial(job: JobContext, line: Line, destination: Destination, consult: Consult) -> None:
     """Returns when the phone has been picked up. WarmTransferError tells why it was not.
 
     Cancelling it does not stop a phone that rings: closing the consult does.
     """
     request = api.CreateSIPParticipantRequest(
-        sip_trunk_id=destination.trunk_id or "",
-        sip_call_to=destination.call_to,
-        sip_number=destination.number,
+        sip_trunk_id=line.trunk_id or "",
+        sip_call_to=destination.sip_call_to,
+        sip_number=line.number,
         room_name=consult.room_name,
         participant_identity=consult.human_identity,
         wait_until_answered=True,
-        headers=destination.headers,
+        headers=line.headers,
         dtmf=destination.dtmf,
     )
     if destination.ringing_timeout is not None:
         request.ringing_timeout.FromMilliseconds(int(destination.ringing_timeout * 1000))
-    if destination.connection is not None:
-        request.trunk.CopyFrom(destination.connection)
+    if line.connection is not None:
+        request.trunk.CopyFrom(line.connection)
     limit = (destination.ringing_timeout or DEFAULT_RINGING) + API_GRACE
     try:
         async with asyncio.timeout(limit):

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Phase(StrEnum):
-    """Where a transfer is. `bridged` and `failed` end it."""
+    """Where a transfer is. `bridged` and `failed` end it; after `attempt_failed` another destination is tried."""
 
     HOLD = "hold"
     DIAL = "dial"
@@ -17,6 +17,7 @@ class Phase(StrEnum):
     BRIEF = "brief"
     BRIDGE = "bridge"
     BRIDGED = "bridged"
+    ATTEMPT_FAILED = "attempt_failed"
     FAILED = "failed"
 
 
@@ -31,6 +32,8 @@ class TransferEvent:
     """`time.monotonic()` in seconds."""
     attempt: int
     """Counts the dials of this transfer, from 1; 0 before the first."""
+    destination: str = ""
+    """Of the attempt: its name; without one, its number or URI."""
     reason: str = ""
     """Why it failed, when it did."""
 

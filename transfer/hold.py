@@ -8,6 +8,7 @@ from livekit import rtc
 from livekit.agents import AgentSession
 
 from transfer.hold_audio import HoldAudio, HoldPlayer
+from transfer.speech import synthesize
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,10 @@ class Hold:
         self._before = _SessionIo.of(self._session)
         _ALL_OFF.apply(self._session)
         self._player.start()
+
+    async def say(self, text: str) -> None:
+        """A sentence to the caller in the voice of their agent, in the middle of the hold audio."""
+        self._player.announce(await synthesize(self._session.tts, text))
 
     def pause_audio(self) -> None:
         self._player.pause()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import deque
 from collections.abc import AsyncIterator
 
 import numpy as np
@@ -37,6 +38,7 @@ class HoldPlayer:
         self._audio = None if use_default else _choose(audio)
         self._silent = audio is None and not use_default
         self._source = rtc.AudioSource(RATE, 1, queue_size_ms=QUEUE_MS)
+        self._announced: deque[list[rtc.AudioFrame]] = deque()
         self._playing = asyncio.Event()
         self._playing.set()
         self._publishing: asyncio.Task[rtc.LocalTrackPublication] | None = None
@@ -52,9 +54,15 @@ class HoldPlayer:
         self._publishing.add_done_callback(_tell_failure)
         self._pumping = asyncio.create_task(self._pump())
 
+    def announce(self, frames: list[rtc.AudioFrame]) -> None:
+        """Plays speech next, in place of the audio, which then goes on where it was. A silent hold stays silent."""
+        if frames and self._playing.is_set():
+            self._announced.append(frames)
+
     def pause(self) -> None:
         """Silence from now on."""
         self._playing.clear()
+        self._announced.clear()
         self._source.clear_queue()
 
     def resume(self) -> None:
@@ -97,6 +105,12 @@ class HoldPlayer:
 
     async def _pump(self) -> None:
         async for frame in self._frames():
+            await self._playing.wait()
+            while self._announced:
+                async for spoken in _shaped(AudioConfig(_given(self._announced.popleft()))):
+                    if not self._playing.is_set():
+                        break
+                    await self._source.capture_frame(spoken)
             await self._playing.wait()
             await self._source.capture_frame(frame)
 
@@ -145,6 +159,11 @@ async def _looped(path: str) -> AsyncIterator[rtc.AudioFrame]:
             yield frame
         if empty:
             raise ValueError("no sound in it")
+
+
+async def _given(frames: list[rtc.AudioFrame]) -> AsyncIterator[rtc.AudioFrame]:
+    for frame in frames:
+        yield frame
 
 
 async def _shaped(config: AudioConfig) -> AsyncIterator[rtc.AudioFrame]:

@@ -25,11 +25,27 @@ class TransferReason(StrEnum):
     DECLINED = "declined"
     HUMAN_HUNG_UP = "human_hung_up"
     CONSULT_DEADLINE = "consult_deadline"
+    HOLD_LIMIT = "hold_limit"
+    TAKEN = "taken"
     CALLER_HUNG_UP = "caller_hung_up"
     CALLER_CANCELLED = "caller_cancelled"
     BRIDGE_FAILED = "bridge_failed"
     WORKER_STOPPING = "worker_stopping"
     FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class AttemptRecord:
+    """What came of dialling one destination."""
+
+    destination: str
+    """Its name; without one, its number or URI."""
+    reason: TransferReason | None
+    """Why it failed; None: the human was connected."""
+    sip_status_code: int | None
+    sip_status: str | None
+    seconds: dict[str, float]
+    """Time spent in each phase."""
 
 
 @dataclass
@@ -38,7 +54,9 @@ class WarmTransferResult:
 
     human_agent_identity: str
     seconds: dict[str, float] = field(default_factory=dict)
-    """Time spent in each phase."""
+    """Time spent in each phase of the attempt that was connected; `hold`: all the time on hold."""
+    attempts: list[AttemptRecord] = field(default_factory=list)
+    """Every dial, in the order in which they began."""
 
 
 class WarmTransferError(ToolError):
@@ -58,7 +76,9 @@ class WarmTransferError(ToolError):
         self.sip_status_code = sip_status_code
         self.sip_status = sip_status
         self.seconds: dict[str, float] = {}
-        """Time spent in each phase."""
+        """Time spent in each phase of the last attempt; `hold`: all the time on hold."""
+        self.attempts: list[AttemptRecord] = []
+        """Every dial, in the order in which they began."""
 
 
 _SIP_REASONS = {
@@ -68,6 +88,24 @@ _SIP_REASONS = {
     TransferReason.WRONG_NUMBER: (404, 410, 484, 604),
     TransferReason.TRUNK_ERROR: (401, 407),
 }
+
+
+GO_ON_AFTER = frozenset(
+    {
+        TransferReason.BUSY,
+        TransferReason.NO_ANSWER,
+        TransferReason.DECLINED_BY_PHONE,
+        TransferReason.UNREACHABLE,
+        TransferReason.WRONG_NUMBER,
+        TransferReason.TRUNK_ERROR,
+        TransferReason.VOICEMAIL,
+        TransferReason.NOBODY_SPOKE,
+        TransferReason.DECLINED,
+        TransferReason.HUMAN_HUNG_UP,
+        TransferReason.CONSULT_DEADLINE,
+    }
+)
+"""Failures after which the next destination is tried, unless the task is told otherwise."""
 
 
 def from_dial_error(error: Exception) -> WarmTransferError:

@@ -1,15 +1,13 @@
-"""The warm transfer, top to bottom: hold and dial, brief, bridge; or one reason why not."""
+"""The warm transfer, top to bottom: hold, dial and brief, bridge; or one reason why not."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
 import secrets
 import time
-from collections.abc import Coroutine, Iterator
-from typing import Any
+from collections.abc import Collection, Coroutine, Sequence
+from typing import Any, Literal
 
 from livekit import api, rtc
 from livekit.agents import NOT_GIVEN, AgentTask, JobContext, NotGivenOr, get_job_context, llm, stt, tts, vad
@@ -18,38 +16,29 @@ from livekit.agents.llm.chat_context import Instructions
 from livekit.agents.utils import is_given
 from livekit.agents.voice.turn import TurnDetectionMode, TurnHandlingOptions
 
-from transfer import brief, prompts
+from transfer import brief, options, prompts
+from transfer.attempt import Attempt, ConsultOptions
 from transfer.bridge import BridgeKind, make_bridge
 from transfer.bridged import LineWatch
-from transfer.consult import Consult, ConsultAgent, consult_session
-from transfer.dial import Destination, dial
+from transfer.dial import Destination
 from transfer.events import EventListener, Phase, TransferEvent
 from transfer.hold import Hold
 from transfer.hold_audio import HoldAudio
-from transfer.outcome import TransferReason, WarmTransferError, WarmTransferResult, is_busy_service
+from transfer.outcome import GO_ON_AFTER, TransferReason, WarmTransferError, WarmTransferResult, is_busy_service
 
 logger = logging.getLogger("transfer")
 
-SILENCE_BEFORE_BRIEFING = 1.0
-"""Seconds after pick-up: a human who says nothing is spoken to."""
 DEFAULT_CONSULT_DEADLINE = 120.0
 """Seconds from pick-up to a decision; what Vapi and Telnyx use."""
-BRIEFING_GRACE = 0.5
-"""Seconds after the hello that a briefing still being written gets; then it is built without the model."""
-JOIN_LIMIT = 15.0
-"""Seconds that our own way into the consult room may take."""
+DEFAULT_HOLD_UPDATES = 20.0
+"""Seconds between two spoken updates to the caller on hold."""
+CANCEL_KEY = "*"
 SILENT_MOVE = 1.0
 """Seconds of a bridge that does not come about; then the caller hears hold audio again."""
 INTRODUCTION_LIMIT = 10.0
 """Seconds that the introduction may take."""
-GOODBYES = {
-    TransferReason.DECLINED: "transfer/declined.txt",
-    TransferReason.CONSULT_DEADLINE: "transfer/deadline.txt",
-}
-GOODBYE_LIMIT = 6.0
-"""Seconds that a goodbye may take."""
-CONSULT_TURN_HANDLING: TurnHandlingOptions = {"endpointing": {"min_delay": 0.4, "max_delay": 1.2}}
-"""A colleague answers the phone with half a sentence ("Sarah here"); nobody waits 3 s for the rest of it."""
+
+DialOrder = Literal["in_order", "all_at_once"]
 
 
 class WarmTransferTask(AgentTask[WarmTransferResult]):
@@ -78,6 +67,12 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         allow_interruptions: NotGivenOr[bool] = NOT_GIVEN,
         extra_instructions: str = "",
         target_phone_number: NotGivenOr[str] = NOT_GIVEN,
+        destinations: Sequence[Destination] = (),
+        dial_order: DialOrder = "in_order",
+        go_on_after: Collection[TransferReason] = GO_ON_AFTER,
+        hold_limit: float | None = None,
+        hold_updates: float | None = DEFAULT_HOLD_UPDATES,
+        cancel_key: str | None = CANCEL_KEY,
         bridge: BridgeKind = "auto",
         introduction: str | None = None,
         consult_deadline: float = DEFAULT_CONSULT_DEADLINE,
@@ -99,6 +94,13 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
             tools: More tools for that agent; one with the name of ours takes its place.
             extra_instructions: Appended to the default instructions.
             target_phone_number: Old name of `sip_call_to`.
+            destinations: Instead of `sip_call_to`: several, for one hold. `dtmf` and `ringing_timeout` count for those
+                that have none of their own.
+            dial_order: One after the other, or all at once: the first to accept gets the call, the others are told so.
+            go_on_after: Failures of one destination that leave the others their chance; any other ends the transfer.
+            hold_limit: Seconds on hold after which the transfer is given up; None: no limit of its own.
+            hold_updates: Seconds between two sentences to the caller on hold; None: none are said.
+            cancel_key: With this key the caller ends the hold and gets the agent back; None: no key does.
             bridge: How the two are connected.
             introduction: One sentence that the caller's agent says to both after the bridge; it is silent from then on.
                 None leaves that, as the stock task does, to whoever awaits the task.
@@ -106,31 +108,34 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
             on_event: Called with each TransferEvent.
 
         Raises:
-            ValueError: No target, or neither trunk nor connection.
+            ValueError: No target or two ways of naming it, or neither trunk nor connection.
             WarmTransferError: From awaiting it: a ToolError that tells the model why the transfer failed.
         """
         if extra_instructions and is_given(instructions):
             logger.warning("`extra_instructions` will be ignored when `instructions` is provided")
+        self._destinations = options.destinations(
+            sip_call_to=sip_call_to or target_phone_number or "",
+            destinations=destinations,
+            dtmf=dtmf,
+            ringing_timeout=ringing_timeout,
+        )
         history = brief.conversation(chat_ctx if is_given(chat_ctx) else None)
         # The task itself is the caller's agent during the hold: it has no tools and answers nothing.
         super().__init__(instructions=prompts.read("transfer/on_hold.txt"))
-        self._consult_values: dict[str, Any] = {
-            "instructions": _resolve_instructions(instructions, extra_instructions, history),
-            "tools": list(tools or []),
-            "stt": stt,
-            "vad": vad,
-            "llm": llm,
-            "tts": tts,
-        }
-        self._consult_turns = _turn_options(turn_handling, turn_detection, allow_interruptions)
-        self._destination = _destination(
-            sip_call_to=sip_call_to or target_phone_number or "",
-            sip_trunk_id=sip_trunk_id,
-            sip_connection=sip_connection,
-            sip_number=sip_number,
-            sip_headers=sip_headers,
-            dtmf=dtmf,
-            ringing_timeout=ringing_timeout,
+        self._options = ConsultOptions(
+            line=options.line(
+                sip_trunk_id=sip_trunk_id, sip_connection=sip_connection, sip_number=sip_number, sip_headers=sip_headers
+            ),
+            agent={
+                "instructions": options.resolve_instructions(instructions, extra_instructions, history),
+                "tools": list(tools or []),
+                "stt": stt,
+                "vad": vad,
+                "llm": llm,
+                "tts": tts,
+            },
+            turn_handling=options.turn_options(turn_handling, turn_detection, allow_interruptions),
+            deadline=consult_deadline,
         )
         if target_phone_number:
             logger.warning("`target_phone_number` is deprecated, use `sip_call_to` instead")
@@ -141,20 +146,20 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         self._conversation = chat_ctx if is_given(chat_ctx) else None
         self._bridge_kind: BridgeKind = bridge
         self._introduction = introduction
-        self._consult_deadline = consult_deadline
+        self._dial_order: DialOrder = dial_order
+        self._go_on_after = frozenset(go_on_after)
+        self._hold_limit = hold_limit
+        self._hold_updates = hold_updates
+        self._cancel_key = cancel_key
         self._on_event = on_event
         self._id = f"transfer-{secrets.token_hex(4)}"
-        self._attempts = 0
-        self._phase: tuple[Phase, float] | None = None
-        self._seconds: dict[str, float] = {}
-        self._ended = asyncio.Event()
-        self._caller_gone = asyncio.Event()
+        self._attempts: list[Attempt] = []
+        self._on_hold_since = 0.0
+        self._stopped: asyncio.Future[TransferReason] = asyncio.get_running_loop().create_future()
+        """Why the walk through the phases ends early: the caller's doing, or somebody else's."""
         self._caller_identity: str | None = None
         self._run_task: asyncio.Task[None] | None = None
-        self._spoke = asyncio.Event()
-        self._briefing: brief.Briefing | None = None
         self._result: WarmTransferResult | None = None
-        self._closing: asyncio.Task[None] | None = None
 
     # -- the life of the task
 
@@ -164,8 +169,13 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         job.add_shutdown_callback(self._on_job_shutdown)
 
     def complete(self, result: WarmTransferResult | Exception) -> None:
-        self._ended.set()
+        self._stop(TransferReason.FAILED)
         super().complete(result)
+
+    def _stop(self, reason: TransferReason) -> None:
+        """The first reason counts."""
+        if not self._stopped.done():
+            self._stopped.set_result(reason)
 
     async def _on_job_shutdown(self) -> None:
         """A pending transfer ends with the job, in an outcome of its own."""
@@ -182,22 +192,22 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         hold = Hold(self.session, job.room, self._hold_audio, use_default=self._default_hold_audio)
         self._watch_caller(job.room)
         outcome = await self._outcome(job, hold)
-        job.room.off("participant_disconnected", self._on_participant_left)
-        job.room.off("disconnected", self._on_room_left)
+        self._unwatch_caller(job.room)
         if isinstance(outcome, WarmTransferResult) and self._introduction is not None:
             await self._introduce(hold)
         else:
             hold.give_back()
         if not self.done():
             self.complete(outcome)
-        if self._closing:  # closing takes its time; nobody who talks waits for it
-            await asyncio.gather(self._closing, return_exceptions=True)
+        # Goodbyes and hanging up take their time; nobody who talks waits for it.
+        await asyncio.gather(*(attempt.close() for attempt in self._attempts), return_exceptions=True)
 
     async def _outcome(self, job: JobContext, hold: Hold) -> WarmTransferResult | WarmTransferError:
         """The transfer, and exactly one outcome of it."""
         failure: WarmTransferError | None = None
+        briefing = self._start_briefing()
         try:
-            await self._until_ended(self._transfer(job, hold))
+            await self._until_stopped(self._transfer(job, hold, briefing))
         except WarmTransferError as error:
             failure = error
         except asyncio.CancelledError:
@@ -205,34 +215,35 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         except Exception as error:
             logger.exception("the transfer failed")
             failure = WarmTransferError(TransferReason.FAILED, type(error).__name__)
-        finally:
-            await hold.stop_audio()
-            if self._briefing is not None:
-                await self._briefing.aclose()
         if self._result is not None:
-            return self._result  # who hangs up once the two are connected ends a call, not a transfer
-        failure = failure or WarmTransferError(TransferReason.FAILED)
-        self._enter(Phase.FAILED, failure.reason)
-        failure.seconds = dict(self._seconds)
-        return failure
+            failure = None  # who hangs up once the two are connected ends a call, not a transfer
+        elif failure is None:
+            failure = WarmTransferError(TransferReason.FAILED)
+        for attempt in self._attempts:
+            attempt.close(failure)
+        await hold.stop_audio()
+        await briefing.aclose()
+        outcome = self._result or failure
+        assert outcome
+        if failure:
+            self._enter(Phase.FAILED, reason=failure.reason)
+        outcome.attempts = [attempt.record() for attempt in self._attempts]
+        last = outcome.attempts[-1].seconds if outcome.attempts else {}
+        outcome.seconds = {**last, "hold": round(time.monotonic() - self._on_hold_since, 3)}
+        return outcome
 
-    async def _until_ended(self, work: Coroutine[Any, Any, None]) -> None:
-        """Runs `work`, unless the caller leaves or somebody else completes the task; then it is cancelled."""
+    async def _until_stopped(self, work: Coroutine[Any, Any, None]) -> None:
+        """Runs `work`, unless there is a reason to stop it."""
         task = asyncio.create_task(work)
-        caller = asyncio.create_task(self._caller_gone.wait())
-        ended = asyncio.create_task(self._ended.wait())
         try:
-            await asyncio.wait({task, caller, ended}, return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                task.result()
-            elif caller.done():
-                raise WarmTransferError(TransferReason.CALLER_HUNG_UP)
-            else:
-                raise WarmTransferError(TransferReason.FAILED, "the task was completed from outside")
+            ends: set[asyncio.Future[Any]] = {task, self._stopped}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise WarmTransferError(self._stopped.result())
+            task.result()
         finally:
-            for pending in (task, caller, ended):
-                pending.cancel()
-            await asyncio.gather(task, caller, ended, return_exceptions=True)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     # -- the caller
 
@@ -243,144 +254,122 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         self._caller_identity = caller.identity if caller else None
         room.on("participant_disconnected", self._on_participant_left)
         room.on("disconnected", self._on_room_left)
+        room.on("sip_dtmf_received", self._on_key)
         if not room.isconnected() or (self._caller_identity and self._caller_identity not in room.remote_participants):
-            self._caller_gone.set()
+            self._stop(TransferReason.CALLER_HUNG_UP)
+
+    def _unwatch_caller(self, room: rtc.Room) -> None:
+        room.off("participant_disconnected", self._on_participant_left)
+        room.off("disconnected", self._on_room_left)
+        room.off("sip_dtmf_received", self._on_key)
 
     def _on_participant_left(self, participant: rtc.RemoteParticipant) -> None:
         if participant.identity == self._caller_identity:
-            self._caller_gone.set()
+            self._stop(TransferReason.CALLER_HUNG_UP)
 
     def _on_room_left(self, reason: object) -> None:
-        self._caller_gone.set()
+        self._stop(TransferReason.CALLER_HUNG_UP)
+
+    def _on_key(self, event: rtc.SipDTMF) -> None:
+        by_caller = event.participant is not None and event.participant.identity == self._caller_identity
+        if by_caller and event.digit == self._cancel_key:
+            self._stop(TransferReason.CALLER_CANCELLED)
 
     # -- the phases
 
-    async def _transfer(self, job: JobContext, hold: Hold) -> None:
-        """Hold audio, dialling, our agent's way into the consult room and the briefing: all at once."""
+    async def _transfer(self, job: JobContext, hold: Hold, briefing: brief.Briefing) -> None:
+        """Hold audio and dialling begin at once; returns when the two are connected."""
+        self._on_hold_since = time.monotonic()
         self._enter(Phase.HOLD)
         hold.start()
-        self._briefing = self._start_briefing()
+        updating = asyncio.create_task(self._update_caller(hold))
         try:
-            await self._attempt(job, hold)
-        except WarmTransferError as error:
-            # One more try, under new names, when the SIP service had no room for the first.
-            if not (isinstance(error.__cause__, Exception) and is_busy_service(error.__cause__)):
-                raise
-            await self._attempt(job, hold)
-
-    async def _attempt(self, job: JobContext, hold: Hold) -> None:
-        """One consult from its first moment to its last; whatever ends it, it is closed."""
-        self._attempts += 1
-        self._enter(Phase.DIAL)
-        consult = Consult(job)
-        try:
-            await self._reach_the_human(job, consult)
-            self._enter(Phase.ANSWERED)
-            await self._brief(consult)
-            self._enter(Phase.BRIDGE)
-            await self._bridge(job, hold, consult)
-            self._enter(Phase.BRIDGED)
-            LineWatch(job, self._caller_identity, consult.human_identity)
-            self._result = WarmTransferResult(consult.human_identity, dict(self._seconds))
+            async with asyncio.timeout(self._hold_limit):
+                attempt = await self._somebody_who_accepts(job, briefing)
+        except TimeoutError:
+            raise WarmTransferError(TransferReason.HOLD_LIMIT) from None
         finally:
-            self._closing = asyncio.create_task(consult.close())
-            if self._result is None:
-                await asyncio.shield(self._closing)
+            updating.cancel()
+            await asyncio.gather(updating, return_exceptions=True)
+        self._enter(Phase.BRIDGE, attempt)
+        await self._bridge(job, hold, attempt)
+        self._enter(Phase.BRIDGED, attempt)
+        LineWatch(job, self._caller_identity, attempt.consult.human_identity)
+        self._result = WarmTransferResult(attempt.consult.human_identity)
 
     def _start_briefing(self) -> brief.Briefing:
-        given_model, given_voice = self._consult_values["llm"], self._consult_values["tts"]
+        """Written and spoken into memory while the phones ring."""
+        given_model, given_voice = self._options.agent["llm"], self._options.agent["tts"]
         model = given_model if is_given(given_model) else self.session.llm
         voice = given_voice if is_given(given_voice) else self.session.tts
         chat_model = model if isinstance(model, llm.LLM) else None
         return brief.Briefing(chat_model, voice or None, self._conversation)
 
-    async def _reach_the_human(self, job: JobContext, consult: Consult) -> None:
-        """Returns when the phone has been picked up and our agent is there."""
-        with one_failure():
-            async with asyncio.TaskGroup() as group:
-                group.create_task(dial(job, self._destination, consult))
-                ringing = group.create_task(self._tell_ringing(consult))
-                group.create_task(self._join(consult))
-                group.create_task(self._stop_waiting(consult, ringing))
+    async def _update_caller(self, hold: Hold) -> None:
+        """Says now and then that something is being done; the hold audio goes on after it."""
+        while self._hold_updates is not None:
+            await asyncio.sleep(self._hold_updates)
+            spoken_to = any(attempt.clock.phase is Phase.BRIEF for attempt in self._attempts)
+            await hold.say(
+                prompts.read("transfer/hold_update_briefing.txt" if spoken_to else "transfer/hold_update.txt")
+            )
 
-    async def _tell_ringing(self, consult: Consult) -> None:
-        await consult.human_ringing.wait()
-        self._enter(Phase.RINGING)
+    async def _somebody_who_accepts(self, job: JobContext, briefing: brief.Briefing) -> Attempt:
+        """WarmTransferError: of the last one asked, or of the first after whom nobody else is."""
+        one_by_one = [[destination] for destination in self._destinations]
+        groups = one_by_one if self._dial_order == "in_order" else [self._destinations]
+        for left in range(len(groups) - 1, -1, -1):
+            try:
+                winner = await self._ask(job, groups[-1 - left], briefing)
+                break
+            except WarmTransferError as error:
+                if not left or error.reason not in self._go_on_after:
+                    raise
+        for attempt in self._attempts:
+            if attempt is not winner:
+                attempt.close(WarmTransferError(TransferReason.TAKEN))
+        return winner
 
-    @staticmethod
-    async def _stop_waiting(consult: Consult, ringing: asyncio.Task[None]) -> None:
-        """A phone that is picked up at once never rings."""
-        await consult.human_active.wait()
-        ringing.cancel()
-
-    async def _join(self, consult: Consult) -> None:
-        options: TurnHandlingOptions = {**CONSULT_TURN_HANDLING}
-        if self.session.turn_detection is not None:
-            options["turn_detection"] = self.session.turn_detection
-        options = {**options, **self._consult_turns}
-        self._spoke.clear()
-        agent = ConsultAgent(on_first_turn=lambda words: self._spoke.set(), **self._consult_values)
+    async def _ask(self, job: JobContext, group: Sequence[Destination], briefing: brief.Briefing) -> Attempt:
+        """All of the group at the same time; the first to accept."""
+        asking = {asyncio.create_task(self._try(job, destination, briefing)) for destination in group}
         try:
-            async with asyncio.timeout(JOIN_LIMIT):
-                await consult.join(consult_session(self.session, options), agent)
-        except TimeoutError:
-            raise WarmTransferError(TransferReason.FAILED, "our agent cannot join the consult") from None
-
-    async def _brief(self, consult: Consult) -> None:
-        """Says the briefing and waits for the decision; returns when the human accepts."""
-        consult.on_repeat = lambda: self._say_briefing(consult)
-        opener = asyncio.create_task(self._open_briefing(consult))
-        try:
-            async with asyncio.timeout(self._consult_deadline):
-                decision = await consult.decision()
-        except TimeoutError:
-            decision = WarmTransferError(TransferReason.CONSULT_DEADLINE)
+            while True:
+                done, asking = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+                failures = [error for task in done if (error := task.exception())]
+                if len(failures) < len(done):
+                    return next(task.result() for task in done if not task.exception())
+                for error in failures:
+                    goes_on = isinstance(error, WarmTransferError) and error.reason in self._go_on_after
+                    if not asking or not goes_on:
+                        raise error
         finally:
-            opener.cancel()
-            await asyncio.gather(opener, return_exceptions=True)
-        if isinstance(decision, WarmTransferError):
-            if goodbye := GOODBYES.get(decision.reason):
-                await self._say_goodbye(consult, goodbye)
-            raise decision
+            for task in asking:
+                task.cancel()
+            await asyncio.gather(*asking, return_exceptions=True)
 
-    async def _open_briefing(self, consult: Consult) -> None:
-        """The human's hello comes first; one who says nothing is spoken to after a second."""
-        try:
-            async with asyncio.timeout(SILENCE_BEFORE_BRIEFING):
-                await self._spoke.wait()
-        except TimeoutError:
-            assert consult.agent
-            if consult.session.user_state == "speaking" or consult.agent.spoken_to:
-                await self._spoke.wait()
-        assert self._briefing
-        await self._briefing.settle(BRIEFING_GRACE)
-        self._say_briefing(consult)
+    async def _try(self, job: JobContext, destination: Destination, briefing: brief.Briefing) -> Attempt:
+        """One attempt; one more, under new names, when the SIP service had no room for the first."""
+        for last in (False, True):
+            attempt = Attempt(
+                job, self.session, len(self._attempts) + 1, destination, self._options, briefing, self._enter
+            )
+            self._attempts.append(attempt)
+            try:
+                await attempt.run()
+                return attempt
+            except WarmTransferError as error:
+                attempt.close(error)
+                again = not last and isinstance(error.__cause__, Exception) and is_busy_service(error.__cause__)
+                if again or len(self._destinations) > 1:
+                    self._enter(Phase.ATTEMPT_FAILED, attempt, error.reason)
+                if not again:
+                    raise
+        raise AssertionError("the second try returns or raises")
 
-    def _say_briefing(self, consult: Consult) -> None:
-        agent, briefing = consult.agent, self._briefing
-        assert agent and briefing
-        if agent.decision.done():
-            return
-        if not agent.briefed:
-            self._enter(Phase.BRIEF)
-            agent.briefed = True
-        consult.session.interrupt()
-        if briefing.spoken:
-            consult.session.say(briefing.text, audio=briefing.audio())
-        else:
-            consult.session.say(briefing.text)
-
-    async def _say_goodbye(self, consult: Consult, prompt: str) -> None:
-        """A last sentence to the human, as far as one can still be said."""
-        try:
-            async with asyncio.timeout(GOODBYE_LIMIT):
-                await consult.session.interrupt(force=True)
-                await consult.session.say(prompts.read(prompt), allow_interruptions=False).wait_for_playout()
-        except (TimeoutError, RuntimeError):
-            logger.info("the goodbye could not be said")
-
-    async def _bridge(self, job: JobContext, hold: Hold, consult: Consult) -> None:
+    async def _bridge(self, job: JobContext, hold: Hold, attempt: Attempt) -> None:
         """The hold audio is gone before the human could hear it, and our agent's ear before the two can speak."""
+        consult = attempt.consult
         consult.session.input.set_audio_enabled(False)
         await consult.session.interrupt(force=True)
         hold.pause_audio()
@@ -394,7 +383,6 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
             connecting.result()
         except WarmTransferError:
             hold.resume_audio()
-            await self._say_goodbye(consult, "transfer/bridge_failed.txt")
             raise
         finally:
             connecting.cancel()
@@ -413,90 +401,13 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
 
     # -- telling
 
-    def _enter(self, phase: Phase, reason: str = "") -> None:
+    def _enter(self, phase: Phase, attempt: Attempt | None = None, reason: str = "") -> None:
         now = time.monotonic()
-        if self._phase is not None:
-            old, since = self._phase
-            self._seconds[old] = round(self._seconds.get(old, 0.0) + now - since, 3)
-        self._phase = (phase, now)
-        values = {"phase": phase.value, "transfer": self._id, "attempt": self._attempts, "monotonic": round(now, 3)}
+        if attempt:
+            attempt.clock.enter(phase, now)
+        number = attempt.number if attempt else len(self._attempts)
+        values = {"phase": phase.value, "transfer": self._id, "attempt": number, "monotonic": round(now, 3)}
         logger.info("transfer phase", extra={**values, **({"reason": reason} if reason else {})})
         if self._on_event:
-            self._on_event(TransferEvent(self._id, phase, now, self._attempts, reason))
-
-
-@contextlib.contextmanager
-def one_failure() -> Iterator[None]:
-    """Raises the one failure behind a task group's: an outcome of ours before anything else."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        failure = next((error for error in _leaves(group) if isinstance(error, WarmTransferError)), _leaves(group)[0])
-        raise failure from failure.__cause__
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    found: list[BaseException] = []
-    for error in group.exceptions:
-        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return found
-
-
-def _resolve_instructions(
-    instructions: NotGivenOr[WorkflowInstructions | Instructions | str], extra: str, history: str
-) -> Instructions | str:
-    if isinstance(instructions, str) or (is_given(instructions) and not isinstance(instructions, WorkflowInstructions)):
-        return instructions
-    given = instructions if is_given(instructions) else WorkflowInstructions(extra=extra)
-    return given.resolve(
-        template=prompts.read("transfer/consult.txt"),
-        default_persona=prompts.read("transfer/persona.txt"),
-        _conversation_history=history,
-    )
-
-
-def _turn_options(
-    turn_handling: NotGivenOr[TurnHandlingOptions],
-    turn_detection: NotGivenOr[TurnDetectionMode | None],
-    allow_interruptions: NotGivenOr[bool],
-) -> TurnHandlingOptions:
-    """The old parameters count only without `turn_handling`, as in every agent of LiveKit."""
-    if is_given(turn_handling):
-        return turn_handling
-    options: TurnHandlingOptions = {}
-    if is_given(turn_detection):
-        options["turn_detection"] = turn_detection
-    if is_given(allow_interruptions):
-        options["interruption"] = {"enabled": allow_interruptions}
-    return options
-
-
-def _destination(
-    *,
-    sip_call_to: str,
-    sip_trunk_id: NotGivenOr[str | None],
-    sip_connection: NotGivenOr[api.SIPOutboundConfig],
-    sip_number: NotGivenOr[str],
-    sip_headers: NotGivenOr[dict[str, str]],
-    dtmf: NotGivenOr[str | None],
-    ringing_timeout: NotGivenOr[float | None],
-) -> Destination:
-    if not sip_call_to:
-        raise ValueError("`sip_call_to` must be set")
-    connection = sip_connection if is_given(sip_connection) else None
-    trunk = sip_trunk_id if is_given(sip_trunk_id) else None
-    if not is_given(sip_trunk_id) and connection is None:
-        trunk = os.getenv("LIVEKIT_SIP_OUTBOUND_TRUNK")
-    if trunk is None and connection is None:
-        raise ValueError(
-            "`LIVEKIT_SIP_OUTBOUND_TRUNK` environment variable, `sip_trunk_id`, or `sip_connection` must be set"
-        )
-    return Destination(
-        call_to=sip_call_to,
-        trunk_id=trunk,
-        connection=connection,
-        number=sip_number if is_given(sip_number) else os.getenv("LIVEKIT_SIP_NUMBER", ""),
-        headers=sip_headers if is_given(sip_headers) else {},
-        dtmf=(dtmf if is_given(dtmf) else None) or "",
-        ringing_timeout=ringing_timeout if is_given(ringing_timeout) else None,
-    )
+            destination = attempt.destination.label if attempt else ""
+            self._on_event(TransferEvent(self._id, phase, now, number, destination, reason))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +38,10 @@ CLEAN_UP = 2.0
 class Desk:
     """A lab with a worker that takes calls."""
 
-    def __init__(self, server: LabServer, gateway: SipGateway, exchange: PhoneExchange, ai: AiServices) -> None:
+    def __init__(
+        self, server: LabServer, gateway: SipGateway, exchange: PhoneExchange, ai: AiServices, folder: Path
+    ) -> None:
+        self.folder = folder
         self.server, self.gateway, self.exchange = server, gateway, exchange
         assert isinstance(ai.engine, InstantEngine)
         self.code = ai.engine.code
@@ -48,10 +53,22 @@ class Desk:
         self.calls.append(call)
         return call
 
+    def order(self, task: str = "ours", **parameters: Any) -> None:
+        """What the worker of `bench.agent` does when the caller asks for a person."""
+        (self.folder / "order.json").write_text(json.dumps({"task": task, "parameters": parameters}))
+        (self.folder / "reports.jsonl").unlink(missing_ok=True)
+
+    async def report(self) -> dict[str, Any]:
+        """What came of that transfer."""
+        path = self.folder / "reports.jsonl"
+        await until(path.exists, "the transfer is reported")
+        report: dict[str, Any] = json.loads(path.read_text().splitlines()[-1])
+        return report
+
     async def end_calls(self) -> None:
         for call in self.calls:
-            call.caller.hang_up()
-            call.human.hang_up()
+            for phone in call.phones:
+                phone.hang_up()
         for call in self.calls:
             await call.ends()
         self.calls.clear()
@@ -64,6 +81,7 @@ class Call:
         self.desk = desk
         self.caller = desk.exchange.phone(CALLER, pilot_hertz=PILOTS["caller"])
         self.human = desk.exchange.phone(HUMAN, on_call=on_call, pilot_hertz=PILOTS["human"])
+        self.phones = [self.caller, self.human]
         self.started = time.monotonic()
         self._known_until: dict[str, float] = {}
 
@@ -77,13 +95,19 @@ class Call:
         failed = [p for p in self.desk.worker.phases if p["monotonic"] >= self.started and p["phase"] == "failed"]
         return str(failed[-1]["reason"]) if failed else ""
 
+    def colleague(self, number: str, on_call: Behaviour) -> Phone:
+        """One more phone that can be called."""
+        phone = self.desk.exchange.phone(number, on_call=on_call, pilot_hertz=PILOTS["human"])
+        self.phones.append(phone)
+        return phone
+
     async def dial(self, greeting: str = GREETING) -> None:
         """Calls the front desk and is greeted."""
         assert await self.caller.dial(f"sip:{FRONT_DESK}@{self.desk.gateway.address}", timeout=LIMIT) == 200
         await self.hears(self.caller, greeting)
 
-    async def ask_for_a_person(self) -> None:
-        await self.dial()
+    async def ask_for_a_person(self, greeting: str = GREETING) -> None:
+        await self.dial(greeting)
         self.say(self.caller, REQUEST)
 
     def say(self, phone: Phone, text: str) -> None:
@@ -115,7 +139,7 @@ class Call:
         """Waits until nothing of the call is left; seconds that it took."""
         start = time.monotonic()
         await until(
-            lambda: not (self.desk.server.rooms.all() or self.caller.in_call or self.human.in_call),
+            lambda: not (self.desk.server.rooms.all() or any(phone.in_call for phone in self.phones)),
             "no room and no leg is left",
         )
         return time.monotonic() - start
@@ -180,7 +204,7 @@ async def open_desk(folder: Path, program: Path = ROOT / "agent.py") -> AsyncIte
         gateway,
         AiServices(AiSettings(engine="instant", events=folder / "ai.jsonl")) as ai,
     ):
-        made = Desk(server, gateway, exchange, ai)
+        made = Desk(server, gateway, exchange, ai, folder)
         key, secret = server.settings.api_key, server.settings.api_secret
         environment = {
             "LIVEKIT_URL": server.url,
@@ -190,6 +214,8 @@ async def open_desk(folder: Path, program: Path = ROOT / "agent.py") -> AsyncIte
             "AGENT_NAME": AGENT_NAME,
             "SIP_TRUNK_HOSTNAME": exchange.address,
             "FRONTDESK_TOML": str(profile),
+            "TRANSFER_ORDER": str(folder / "order.json"),
+            "TRANSFER_REPORT": str(folder / "reports.jsonl"),
             "WORKER_HEALTH_PORT": "0",
             "WORKER_LOAD_THRESHOLD": "1",
             **ai_environment(ai.url),

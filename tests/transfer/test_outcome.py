@@ -8,8 +8,8 @@ import pytest
 from livekit import api
 
 from transfer import TransferReason, WarmTransferError, prompts
+from transfer.attempt import one_failure
 from transfer.outcome import from_dial_error, is_busy_service
-from transfer.task import one_failure
 
 
 def sip_error(status: int, reason: str, code: str = "resource_exhausted") -> api.SipCallError:

@@ -10,7 +10,7 @@ from livekit import api
 from livekit.agents import BuiltinAudioClip, ToolError, function_tool
 from livekit.agents.beta.workflows import WarmTransferTask as StockTask
 
-from transfer import WarmTransferError, WarmTransferResult, WarmTransferTask
+from transfer import TransferReason, WarmTransferError, WarmTransferResult, WarmTransferTask
 from transfer.consult import ConsultAgent
 
 
@@ -76,18 +76,19 @@ async def test_the_trunk_comes_from_the_environment_unless_a_connection_is_given
 ) -> None:
     monkeypatch.setenv("LIVEKIT_SIP_OUTBOUND_TRUNK", "ST_env")
     monkeypatch.setenv("LIVEKIT_SIP_NUMBER", "+15550100")
-    by_environment = WarmTransferTask(sip_call_to="+15105550123")._destination
+    by_environment = WarmTransferTask(sip_call_to="+15105550123")._options.line
     assert (by_environment.trunk_id, by_environment.number) == ("ST_env", "+15550100")
     inline = WarmTransferTask(
         sip_call_to="+15105550123", sip_connection=api.SIPOutboundConfig(hostname="h")
-    )._destination
+    )._options.line
     assert inline.trunk_id is None
     assert inline.connection is not None and inline.connection.hostname == "h"
 
 
 async def test_the_old_name_of_the_target_still_works() -> None:
     assert (
-        WarmTransferTask(target_phone_number="+15105550123", sip_trunk_id="ST_1")._destination.call_to == "+15105550123"
+        WarmTransferTask(target_phone_number="+15105550123", sip_trunk_id="ST_1")._destinations[0].sip_call_to
+        == "+15105550123"
     )
 
 
@@ -111,5 +112,5 @@ async def test_hold_audio_can_be_left_out_and_is_the_stock_music_otherwise() -> 
 async def test_a_task_completed_from_outside_is_told_to_its_run() -> None:
     task = WarmTransferTask(sip_call_to="+15105550123", sip_trunk_id="ST_1")
     task.complete(ToolError("enough"))
-    assert task._ended.is_set()
+    assert task._stopped.result() is TransferReason.FAILED
     await asyncio.sleep(0)

@@ -33,9 +33,12 @@ async def test_the_second_of_one_identity_throws_out_the_first(server: LabServer
         old = watcher.remote_participants["alice"].sid
         async with client(server, "alice") as second, Tone(second, 500):
             await until(lambda: reasons == [rtc.DisconnectReason.DUPLICATE_IDENTITY], "the first is told why")
-            alice = await until(lambda: watcher.remote_participants.get("alice"), "the watcher knows the second")
-            await until(lambda: watcher.remote_participants["alice"].sid != old, "under a new sid")
-            assert alice and second.isconnected()
+            # In between, the watcher knows none of that name.
+            await until(
+                lambda: (alice := watcher.remote_participants.get("alice")) and alice.sid != old,
+                "the watcher knows the second, under a new sid",
+            )
+            assert second.isconnected()
 
 
 async def test_a_publisher_is_announced_at_once_and_others_in_the_next_batch(start_server: StartServer) -> None:

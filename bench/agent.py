@@ -1,0 +1,123 @@
+"""A worker whose transfers are told by a file: which task, ours or the stock one, with which parameters.
+
+TRANSFER_ORDER names a JSON file that is read at each transfer: {"task": "ours" | "stock", "parameters": {...}}.
+TRANSFER_REPORT names a file that gets one JSON line for each transfer that has ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from livekit.agents import Agent, AgentServer, AgentSession, JobContext, JobProcess, RunContext, cli, function_tool
+from livekit.agents.beta.workflows import WarmTransferTask as StockTask
+
+from frontdesk.pipeline import make_pipeline
+from frontdesk.settings import read_settings
+from transfer import Destination, TransferEvent, WarmTransferTask
+
+GREETING = "Good morning."
+INTRODUCTION = "You are on the line with a colleague."
+
+
+def read_order() -> dict[str, Any]:
+    order: dict[str, Any] = json.loads(Path(os.environ["TRANSFER_ORDER"]).read_text())
+    return order
+
+
+def write(report: dict[str, Any]) -> None:
+    with Path(os.environ["TRANSFER_REPORT"]).open("a") as file:
+        file.write(json.dumps(report) + "\n")
+
+
+def make_task(order: dict[str, Any], agent: Agent, events: list[dict[str, Any]]) -> Any:
+    """The task that was ordered; ours tells its events as well."""
+    parameters = {"chat_ctx": agent.chat_ctx, **order["parameters"]}
+    if order["task"] == "stock":
+        return StockTask(**parameters)
+
+    def on_event(event: TransferEvent) -> None:
+        events.append(asdict(event))
+
+    if "destinations" in parameters:
+        parameters["destinations"] = [Destination(**values) for values in parameters["destinations"]]
+    return WarmTransferTask(**parameters, on_event=on_event)
+
+
+class Receptionist(Agent):
+    """Greets, and transfers when the caller asks for a person."""
+
+    def __init__(self, job: JobContext) -> None:
+        self._job = job
+        super().__init__(instructions="You answer the telephone.")
+
+    async def on_enter(self) -> None:
+        self.session.say(GREETING, allow_interruptions=False)
+
+    @function_tool
+    async def transfer_to_human(self, context: RunContext, destination: str, reason: str) -> None:
+        """Puts the caller through to a colleague."""
+        called = time.monotonic()
+        context.disallow_interruptions()
+        order = read_order()
+        report: dict[str, Any] = {"task": order["task"], "called": called, "events": []}
+        try:
+            result = await make_task(order, self, report["events"])
+        except Exception as error:
+            report |= {"outcome": str(getattr(error, "reason", "failed")), "error": str(error)}
+            report |= self._known(error)
+            context.speech_handle.allow_interruptions = True
+            raise
+        else:
+            report |= {"outcome": "connected", "human": result.human_agent_identity, **self._known(result)}
+            await self.session.say(INTRODUCTION, allow_interruptions=False)
+            self.session.shutdown()
+        finally:
+            report |= {"ended": time.monotonic(), "tracks": self._tracks()}
+            write(report)
+
+    @staticmethod
+    def _known(outcome: object) -> dict[str, Any]:
+        attempts = [asdict(record) for record in getattr(outcome, "attempts", [])]
+        return {"seconds": getattr(outcome, "seconds", {}), "attempts": attempts}
+
+    def _tracks(self) -> list[str]:
+        """Names of what the agent has published in the caller's room."""
+        return [publication.name for publication in self._job.room.local_participant.track_publications.values()]
+
+
+def prewarm(process: JobProcess) -> None:
+    process.userdata["pipeline"] = make_pipeline(read_settings())
+
+
+server = AgentServer(port=0, load_threshold=1.0, setup_fnc=prewarm)
+
+
+@server.rtc_session(agent_name=os.environ.get("AGENT_NAME", ""))
+async def answer(job: JobContext) -> None:
+    pipeline = job.proc.userdata["pipeline"]
+    session: AgentSession[None] = AgentSession(
+        stt=pipeline.stt,
+        llm=pipeline.llm,
+        tts=pipeline.tts,
+        vad=pipeline.vad,
+        turn_handling={"turn_detection": pipeline.turn_detector},
+    )
+
+    def on_caller_left(_: object) -> None:
+        if not job.room.remote_participants:
+            job.delete_room()
+
+    job.room.on("participant_disconnected", on_caller_left)
+    await session.start(agent=Receptionist(job), room=job.room)
+
+
+if __name__ == "__main__":
+    cli.run_app(server)

@@ -1,0 +1,248 @@
+"""One destination, from its first ring to its decision. Nothing of it is used again by the next."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from livekit.agents import AgentSession, JobContext
+from livekit.agents.voice.turn import TurnHandlingOptions
+
+from transfer import prompts
+from transfer.brief import Briefing
+from transfer.consult import Consult, ConsultAgent, consult_session
+from transfer.dial import Destination, Line, dial
+from transfer.events import Phase
+from transfer.outcome import AttemptRecord, TransferReason, WarmTransferError
+
+logger = logging.getLogger("transfer")
+
+SILENCE_BEFORE_BRIEFING = 1.0
+"""Seconds after pick-up: a human who says nothing is spoken to."""
+BRIEFING_GRACE = 0.5
+"""Seconds after the hello that a briefing still being written gets; then it is built without the model."""
+JOIN_LIMIT = 15.0
+"""Seconds that our own way into the consult room may take."""
+DEADLINE_WARNING = 20.0
+"""Seconds before the deadline at which the human is told that the caller waits; half of a shorter deadline."""
+GOODBYE_LIMIT = 6.0
+"""Seconds that a goodbye may take."""
+SHORT_GOODBYE_LIMIT = 1.5
+"""Seconds that a goodbye may take when the caller is gone: 2 s after that, no leg is left."""
+CONSULT_TURN_HANDLING: TurnHandlingOptions = {"endpointing": {"min_delay": 0.4, "max_delay": 1.2}}
+"""A colleague answers the phone with half a sentence ("Sarah here"); nobody waits 3 s for the rest of it."""
+GOODBYES = {
+    TransferReason.DECLINED: "transfer/declined.txt",
+    TransferReason.CONSULT_DEADLINE: "transfer/deadline.txt",
+    TransferReason.HOLD_LIMIT: "transfer/deadline.txt",
+    TransferReason.TAKEN: "transfer/taken.txt",
+    TransferReason.CALLER_HUNG_UP: "transfer/caller_gone.txt",
+    TransferReason.CALLER_CANCELLED: "transfer/caller_gone.txt",
+    TransferReason.BRIDGE_FAILED: "transfer/bridge_failed.txt",
+}
+"""What a human who has been spoken to hears last."""
+
+
+@dataclass(frozen=True)
+class ConsultOptions:
+    """What all attempts of one transfer have in common."""
+
+    line: Line
+    agent: dict[str, Any]
+    """Instructions, tools and models of the ConsultAgent."""
+    turn_handling: TurnHandlingOptions
+    deadline: float
+    """Seconds from pick-up to a decision."""
+
+
+class PhaseClock:
+    """Seconds spent in each phase."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.phase: Phase | None = None
+        self._since = 0.0
+
+    def enter(self, phase: Phase, now: float) -> None:
+        if self.phase is not None:
+            self.seconds[self.phase] = round(self.seconds.get(self.phase, 0.0) + now - self._since, 3)
+        self.phase, self._since = phase, now
+
+
+@dataclass
+class Attempt:
+    """`await run()` returns when the human accepts; `close` ends whatever is left of it, at any moment."""
+
+    job: JobContext
+    caller: AgentSession
+    number: int
+    """Counts the dials of a transfer, from 1."""
+    destination: Destination
+    options: ConsultOptions
+    briefing: Briefing
+    tell: Callable[[Phase, Attempt], None]
+    clock: PhaseClock = field(default_factory=PhaseClock)
+    failure: WarmTransferError | None = None
+
+    def __post_init__(self) -> None:
+        self.consult = Consult(self.job)
+        self._spoke = asyncio.Event()
+        self._closing: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """WarmTransferError tells why nobody accepted."""
+        self._enter(Phase.DIAL)
+        await self._reach_the_human()
+        self._enter(Phase.ANSWERED)
+        await self._brief()
+
+    def record(self) -> AttemptRecord:
+        return AttemptRecord(
+            destination=self.destination.label,
+            reason=self.failure.reason if self.failure else None,
+            sip_status_code=self.failure.sip_status_code if self.failure else None,
+            sip_status=self.failure.sip_status if self.failure else None,
+            seconds=dict(self.clock.seconds),
+        )
+
+    def close(self, failure: WarmTransferError | None = None) -> asyncio.Task[None]:
+        """Hangs up, after a goodbye that fits the failure to a human who has been spoken to. Only the first call counts."""
+        if self._closing is None:
+            self.failure = failure
+            spoken_to = self.clock.phase in (Phase.BRIEF, Phase.BRIDGE) and not self.consult.human_left.is_set()
+            self.clock.enter(Phase.FAILED if failure else Phase.BRIDGED, time.monotonic())
+            goodbye = GOODBYES.get(failure.reason) if failure and spoken_to else None
+            self._closing = asyncio.create_task(self._close(goodbye))
+        return self._closing
+
+    @property
+    def is_open(self) -> bool:
+        return self._closing is None
+
+    async def _close(self, goodbye: str | None) -> None:
+        if goodbye:
+            gone = self.failure is not None and self.failure.reason is TransferReason.CALLER_HUNG_UP
+            await self._say_goodbye(goodbye, SHORT_GOODBYE_LIMIT if gone else GOODBYE_LIMIT)
+        await self.consult.close()
+
+    async def _say_goodbye(self, prompt: str, limit: float) -> None:
+        """A last sentence to the human, as far as one can still be said."""
+        try:
+            async with asyncio.timeout(limit):
+                await self.consult.session.interrupt(force=True)
+                await self.consult.session.say(prompts.read(prompt), allow_interruptions=False).wait_for_playout()
+        except (TimeoutError, RuntimeError):
+            logger.info("the goodbye could not be said")
+
+    def _enter(self, phase: Phase) -> None:
+        self.tell(phase, self)
+
+    # -- until the phone is picked up
+
+    async def _reach_the_human(self) -> None:
+        """Returns when the phone has been picked up and our agent is there."""
+        with one_failure():
+            async with asyncio.TaskGroup() as group:
+                group.create_task(dial(self.job, self.options.line, self.destination, self.consult))
+                ringing = group.create_task(self._tell_ringing())
+                group.create_task(self._join())
+                group.create_task(self._stop_waiting(ringing))
+
+    async def _tell_ringing(self) -> None:
+        await self.consult.human_ringing.wait()
+        self._enter(Phase.RINGING)
+
+    async def _stop_waiting(self, ringing: asyncio.Task[None]) -> None:
+        """A phone that is picked up at once never rings."""
+        await self.consult.human_active.wait()
+        ringing.cancel()
+
+    async def _join(self) -> None:
+        options: TurnHandlingOptions = {**CONSULT_TURN_HANDLING}
+        if self.caller.turn_detection is not None:
+            options["turn_detection"] = self.caller.turn_detection
+        options = {**options, **self.options.turn_handling}
+        agent = ConsultAgent(on_first_turn=lambda words: self._spoke.set(), **self.options.agent)
+        try:
+            async with asyncio.timeout(JOIN_LIMIT):
+                await self.consult.join(consult_session(self.caller, options), agent)
+        except TimeoutError:
+            raise WarmTransferError(TransferReason.FAILED, "our agent cannot join the consult") from None
+
+    # -- the human is there
+
+    async def _brief(self) -> None:
+        """Says the briefing and waits for the decision; returns when the human accepts."""
+        self.consult.on_repeat = self._say_briefing
+        opener = asyncio.create_task(self._open_briefing())
+        reminder = asyncio.create_task(self._remind())
+        try:
+            async with asyncio.timeout(self.options.deadline):
+                decision = await self.consult.decision()
+        except TimeoutError:
+            decision = WarmTransferError(self._why_undecided())
+        finally:
+            for task in (opener, reminder):
+                task.cancel()
+            await asyncio.gather(opener, reminder, return_exceptions=True)
+        if isinstance(decision, WarmTransferError):
+            raise decision
+
+    def _why_undecided(self) -> TransferReason:
+        assert self.consult.agent
+        return TransferReason.CONSULT_DEADLINE if self.consult.agent.spoken_to else TransferReason.NOBODY_SPOKE
+
+    async def _open_briefing(self) -> None:
+        """The human's hello comes first; one who says nothing is spoken to after a second."""
+        try:
+            async with asyncio.timeout(SILENCE_BEFORE_BRIEFING):
+                await self._spoke.wait()
+        except TimeoutError:
+            assert self.consult.agent
+            if self.consult.session.user_state == "speaking" or self.consult.agent.spoken_to:
+                await self._spoke.wait()
+        await self.briefing.settle(BRIEFING_GRACE)
+        self._say_briefing()
+
+    def _say_briefing(self) -> None:
+        agent, briefing, session = self.consult.agent, self.briefing, self.consult.session
+        assert agent
+        if agent.decision.done():
+            return
+        if not agent.briefed:
+            self._enter(Phase.BRIEF)
+            agent.briefed = True
+        session.interrupt()
+        if briefing.spoken:
+            session.say(briefing.text, audio=briefing.audio())
+        else:
+            session.say(briefing.text)
+
+    async def _remind(self) -> None:
+        """Before the deadline, the human hears once that the caller waits."""
+        await asyncio.sleep(max(self.options.deadline - DEADLINE_WARNING, self.options.deadline / 2))
+        assert self.consult.agent
+        if self.consult.agent.briefed and not self.consult.agent.decision.done():
+            self.consult.session.say(prompts.read("transfer/deadline_warning.txt"))
+
+
+@contextlib.contextmanager
+def one_failure() -> Iterator[None]:
+    """Raises the one failure behind a task group's: an outcome of ours before anything else."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        failure = next((error for error in _leaves(group) if isinstance(error, WarmTransferError)), _leaves(group)[0])
+        raise failure from failure.__cause__
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
