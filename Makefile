@@ -5,12 +5,13 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help demo scenarios lab test lint format lock clean setup
+.PHONY: help demo scenarios lab bench test lint format lock clean setup
 
 help:
 	@echo "make demo [SCENARIO=accept]   play a call with a warm transfer, offline, and listen to it"
 	@echo "make scenarios                the calls that can be played"
 	@echo "make lab                      the offline phone lab, to point a worker at"
+	@echo "make bench                    how long people wait: ours beside the stock task"
 	@echo "make test                     all tests"
 	@echo "make lint                     formatting, lint and types"
 
@@ -25,6 +26,9 @@ scenarios: setup
 
 lab: setup
 	@exec $(RUN) -m lab
+
+bench: setup
+	@exec $(RUN) -m bench
 
 test: setup
 	@exec $(RUN) -m pytest

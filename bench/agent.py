@@ -24,11 +24,15 @@ from frontdesk.settings import read_settings
 from transfer import Destination, TransferEvent, WarmTransferTask
 
 GREETING = "Good morning."
+COLLEAGUE_GONE = "The colleague has hung up. Ask the caller whether there is anything else."
 INTRODUCTION = "You are on the line with a colleague."
 
 
-def read_order() -> dict[str, Any]:
-    order: dict[str, Any] = json.loads(Path(os.environ["TRANSFER_ORDER"]).read_text())
+def read_order(called: float) -> dict[str, Any]:
+    """What to do; leaves beside it when the tool was called."""
+    path = Path(os.environ["TRANSFER_ORDER"])
+    path.with_name("called").write_text(str(called))
+    order: dict[str, Any] = json.loads(path.read_text())
     return order
 
 
@@ -62,11 +66,11 @@ class Receptionist(Agent):
         self.session.say(GREETING, allow_interruptions=False)
 
     @function_tool
-    async def transfer_to_human(self, context: RunContext, destination: str, reason: str) -> None:
+    async def transfer_to_human(self, context: RunContext, destination: str, reason: str) -> str:
         """Puts the caller through to a colleague."""
         called = time.monotonic()
         context.disallow_interruptions()
-        order = read_order()
+        order = read_order(called)
         report: dict[str, Any] = {"task": order["task"], "called": called, "events": []}
         try:
             result = await make_task(order, self, report["events"])
@@ -77,8 +81,14 @@ class Receptionist(Agent):
             raise
         else:
             report |= {"outcome": "connected", "human": result.human_agent_identity, **self._known(result)}
-            await self.session.say(INTRODUCTION, allow_interruptions=False)
+            report["ended_by"] = getattr(result, "ended_by", "")
+            if report["ended_by"] == "human":
+                context.speech_handle.allow_interruptions = True
+                return COLLEAGUE_GONE
+            if "introduction" not in order["parameters"]:
+                await self.session.say(INTRODUCTION, allow_interruptions=False)
             self.session.shutdown()
+            return ""
         finally:
             report |= {"ended": time.monotonic(), "tracks": self._tracks()}
             write(report)

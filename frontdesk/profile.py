@@ -6,10 +6,11 @@ import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from zoneinfo import ZoneInfo
 
 from frontdesk.problems import ConfigurationError
+from transfer import AfterBridge
 
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 E164 = re.compile(r"\+[1-9]\d{6,14}")
@@ -47,6 +48,8 @@ class Profile:
     faq: dict[str, str]
     """Answers by question."""
     directory: dict[str, Destination]
+    after_transfer: AfterBridge
+    """What happens when a colleague hangs up and the caller stays."""
 
     def facts(self) -> str:
         """What the model may tell a caller, a line each."""
@@ -106,7 +109,7 @@ def read_profile(path: Path) -> Profile:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError([f"{path.name}: is not TOML: {error}"]) from None
     root = _Section(path.name, "", table, [])
-    root.only("business", "hours", "faq", "directory")
+    root.only("business", "hours", "faq", "directory", "transfer")
     business = root.sub("business")
     business.only("name", "address", "timezone")
     profile = Profile(
@@ -116,6 +119,7 @@ def read_profile(path: Path) -> Profile:
         hours=_hours(root.sub("hours")),
         faq=_faq(root),
         directory=_directory(root.sub("directory")),
+        after_transfer=_after_transfer(root.sub("transfer")),
     )
     if root.problems:
         raise ConfigurationError(root.problems)
@@ -131,6 +135,16 @@ def _timezone(business: _Section) -> ZoneInfo | None:
     except (KeyError, ValueError, OSError):
         business.say("timezone", f"is {name!r}, which is no time zone: write a name such as America/Los_Angeles")
         return None
+
+
+def _after_transfer(section: _Section) -> AfterBridge:
+    section.only("after")
+    value = section.table.get("after", "return")
+    if value not in get_args(AfterBridge):
+        section.say("after", f"is {value!r}: write one of {', '.join(get_args(AfterBridge))}")
+        return "return"
+    after: AfterBridge = value
+    return after
 
 
 def _hours(section: _Section) -> dict[str, str]:

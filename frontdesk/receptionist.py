@@ -67,12 +67,13 @@ class FrontDeskAgent(Agent):
             raise ToolError(f"There is no destination {destination!r}. Use one of: {known}.")
         await context.session.say(prompts.read("frontdesk/before_transfer.txt"), allow_interruptions=False)
         try:
-            await WarmTransferTask(
+            result = await WarmTransferTask(
                 sip_call_to=entry.number,
                 ringing_timeout=entry.ringing_timeout,
                 dtmf=entry.dtmf or None,
                 chat_ctx=self.chat_ctx,
                 introduction=prompts.read("frontdesk/introduction.txt"),
+                after_bridge=self._profile.after_transfer,
             )
         except WarmTransferError as error:
             # What comes now may be interrupted again; else the caller's words over it are thrown away.
@@ -80,6 +81,10 @@ class FrontDeskAgent(Agent):
             if error.reason is TransferReason.CALLER_HUNG_UP:
                 raise StopResponse() from None
             raise
-        # The two talk now: the session ends, and with it every model and voice stream; the line is watched by the job.
-        context.session.shutdown(drain=False)
+        if result.ended_by == "human":
+            # A fixed sentence: the caller does not wait for a model.
+            context.session.say(prompts.read("frontdesk/anything_else.txt"))
+        else:
+            # The two talk, or both have gone: the session ends, and with it every stream to a model.
+            context.session.shutdown(drain=False)
         raise StopResponse()

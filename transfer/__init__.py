@@ -6,19 +6,25 @@ A drop-in for `livekit.agents.beta.workflows.WarmTransferTask` (1.8.9).
 """
 
 from transfer.bridge import BridgeKind
+from transfer.bridged import AfterBridge
 from transfer.dial import Destination
 from transfer.events import Phase, TransferEvent
 from transfer.outcome import AttemptRecord, TransferReason, WarmTransferError, WarmTransferResult
+from transfer.redaction import Redact, keep_all, redact
 from transfer.task import WarmTransferTask
 
 __all__ = [
+    "AfterBridge",
     "AttemptRecord",
     "BridgeKind",
     "Destination",
     "Phase",
+    "Redact",
     "TransferEvent",
     "TransferReason",
     "WarmTransferError",
     "WarmTransferResult",
     "WarmTransferTask",
+    "keep_all",
+    "redact",
 ]

@@ -19,11 +19,14 @@ from transfer.consult import Consult, ConsultAgent, consult_session
 from transfer.dial import Destination, Line, dial
 from transfer.events import Phase
 from transfer.outcome import AttemptRecord, TransferReason, WarmTransferError
+from transfer.telemetry import Spans
 
 logger = logging.getLogger("transfer")
 
 SILENCE_BEFORE_BRIEFING = 1.0
 """Seconds after pick-up: a human who says nothing is spoken to."""
+HEARING_OUT_LIMIT = 6.0
+"""Seconds for which a line that is never quiet is listened to; noise is no reason never to speak."""
 BRIEFING_GRACE = 0.5
 """Seconds after the hello that a briefing still being written gets; then it is built without the model."""
 JOIN_LIMIT = 15.0
@@ -34,8 +37,12 @@ GOODBYE_LIMIT = 6.0
 """Seconds that a goodbye may take."""
 SHORT_GOODBYE_LIMIT = 1.5
 """Seconds that a goodbye may take when the caller is gone: 2 s after that, no leg is left."""
-CONSULT_TURN_HANDLING: TurnHandlingOptions = {"endpointing": {"min_delay": 0.4, "max_delay": 1.2}}
-"""A colleague answers the phone with half a sentence ("Sarah here"); nobody waits 3 s for the rest of it."""
+CONSULT_TURN_HANDLING: TurnHandlingOptions = {
+    "endpointing": {"min_delay": 0.4, "max_delay": 1.2},
+    "interruption": {"discard_audio_if_uninterruptible": False},
+}
+"""A colleague answers the phone with half a sentence ("Sarah here"); nobody waits 3 s for the rest of it. And whoever
+speaks over the opening is heard: it may be a machine."""
 GOODBYES = {
     TransferReason.DECLINED: "transfer/declined.txt",
     TransferReason.CONSULT_DEADLINE: "transfer/deadline.txt",
@@ -86,12 +93,17 @@ class Attempt:
     options: ConsultOptions
     briefing: Briefing
     tell: Callable[[Phase, Attempt], None]
+    spans: Spans
     clock: PhaseClock = field(default_factory=PhaseClock)
     failure: WarmTransferError | None = None
 
     def __post_init__(self) -> None:
         self.consult = Consult(self.job)
-        self._spoke = asyncio.Event()
+        self.consult.on_said = lambda said: self.spans.said(self.number, said)
+        self._hello = asyncio.Event()
+        """Whoever picked up has said something and paused."""
+        self._words = asyncio.Event()
+        """Something that was said has become words, and they were no machine's."""
         self._closing: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -108,6 +120,7 @@ class Attempt:
             sip_status_code=self.failure.sip_status_code if self.failure else None,
             sip_status=self.failure.sip_status if self.failure else None,
             seconds=dict(self.clock.seconds),
+            transcript=list(self.consult.transcript),
         )
 
     def close(self, failure: WarmTransferError | None = None) -> asyncio.Task[None]:
@@ -129,6 +142,8 @@ class Attempt:
             gone = self.failure is not None and self.failure.reason is TransferReason.CALLER_HUNG_UP
             await self._say_goodbye(goodbye, SHORT_GOODBYE_LIMIT if gone else GOODBYE_LIMIT)
         await self.consult.close()
+        status = self.failure.sip_status_code if self.failure else None
+        self.spans.end_attempt(self.number, self.failure.reason if self.failure else "connected", status)
 
     async def _say_goodbye(self, prompt: str, limit: float) -> None:
         """A last sentence to the human, as far as one can still be said."""
@@ -167,7 +182,7 @@ class Attempt:
         if self.caller.turn_detection is not None:
             options["turn_detection"] = self.caller.turn_detection
         options = {**options, **self.options.turn_handling}
-        agent = ConsultAgent(on_first_turn=lambda words: self._spoke.set(), **self.options.agent)
+        agent = ConsultAgent(on_hello=self._hello.set, on_words=self._words.set, **self.options.agent)
         try:
             async with asyncio.timeout(JOIN_LIMIT):
                 await self.consult.join(consult_session(self.caller, options), agent)
@@ -178,7 +193,7 @@ class Attempt:
 
     async def _brief(self) -> None:
         """Says the briefing and waits for the decision; returns when the human accepts."""
-        self.consult.on_repeat = self._say_briefing
+        self.consult.on_repeat = self._repeat
         opener = asyncio.create_task(self._open_briefing())
         reminder = asyncio.create_task(self._remind())
         try:
@@ -197,31 +212,46 @@ class Attempt:
         assert self.consult.agent
         return TransferReason.CONSULT_DEADLINE if self.consult.agent.spoken_to else TransferReason.NOBODY_SPOKE
 
+    def _repeat(self) -> None:
+        self._repeating = asyncio.create_task(self._say_briefing())
+
     async def _open_briefing(self) -> None:
-        """The human's hello comes first; one who says nothing is spoken to after a second."""
+        """The human's hello comes first; one who says nothing is spoken to after a second.
+
+        Whoever goes on speaking over the opening, as machines do, is heard out before a word about the caller is said.
+        """
+        agent = self.consult.agent
+        assert agent
         try:
             async with asyncio.timeout(SILENCE_BEFORE_BRIEFING):
-                await self._spoke.wait()
+                await self._hello.wait()
         except TimeoutError:
-            assert self.consult.agent
-            if self.consult.session.user_state == "speaking" or self.consult.agent.spoken_to:
-                await self._spoke.wait()
+            if self.consult.session.user_state == "speaking" or agent.spoken_to or not agent.line.is_quiet:
+                await self._hello.wait()
+        if agent.decision.done():
+            return
+        self._enter(Phase.BRIEF)
+        # Not to be interrupted: the words of the hello itself arrive while it is said.
+        await self.briefing.opening.say(self.consult.session, allow_interruptions=False).wait_for_playout()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HEARING_OUT_LIMIT):
+                while not agent.line.is_quiet or self.consult.session.user_state == "speaking":
+                    self._words.clear()
+                    await self._words.wait()
         await self.briefing.settle(BRIEFING_GRACE)
-        self._say_briefing()
+        agent.briefed = True
+        await self._say_briefing()
 
-    def _say_briefing(self) -> None:
-        agent, briefing, session = self.consult.agent, self.briefing, self.consult.session
+    async def _say_briefing(self) -> None:
+        """All about the caller, and the question."""
+        agent, session = self.consult.agent, self.consult.session
         assert agent
         if agent.decision.done():
             return
-        if not agent.briefed:
-            self._enter(Phase.BRIEF)
-            agent.briefed = True
-        session.interrupt()
-        if briefing.spoken:
-            session.say(briefing.text, audio=briefing.audio())
-        else:
-            session.say(briefing.text)
+        await session.interrupt()
+        said = self.briefing.details.say(session)
+        await said.wait_for_playout()
+        agent.asked = agent.asked or not said.interrupted
 
     async def _remind(self) -> None:
         """Before the deadline, the human hears once that the caller waits."""

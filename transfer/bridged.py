@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from typing import Literal
 
 from livekit import rtc
 from livekit.agents import JobContext
 
 logger = logging.getLogger("transfer")
 
+AfterBridge = Literal["end", "return", "leave"]
+"""What happens when the human hangs up and the caller stays: the call ends; the agent returns; nothing, it has left."""
+Person = Literal["caller", "human"]
+
 
 class LineWatch:
-    """When one of the two leaves, the caller's room is deleted, which ends the other's leg. Lives as long as the job."""
+    """Tells who of the two leaves first. A caller who leaves ends the call; so does a human, unless the agent returns.
 
-    def __init__(self, job: JobContext, caller_identity: str | None, human_identity: str) -> None:
+    It lives as long as the job: whoever awaited the transfer may be done long before.
+    """
+
+    def __init__(self, job: JobContext, caller_identity: str | None, human_identity: str, *, returns: bool) -> None:
+        self.left: asyncio.Future[Person] = asyncio.get_running_loop().create_future()
         self._job = job
-        self._watched = {identity for identity in (caller_identity, human_identity) if identity}
+        self._returns = returns
+        self._people: dict[str, Person] = {human_identity: "human"}
+        if caller_identity:
+            self._people[caller_identity] = "caller"
         job.room.on("participant_disconnected", self._on_leave)
-        if not self._watched <= set(job.room.remote_participants):
-            self._end()
+        for identity in self._people.keys() - job.room.remote_participants.keys():
+            self._end(self._people[identity])
 
     def _on_leave(self, participant: rtc.RemoteParticipant) -> None:
-        if participant.identity in self._watched:
-            self._end()
+        if participant.identity in self._people:
+            self._end(self._people[participant.identity])
 
-    def _end(self) -> None:
-        self._job.room.off("participant_disconnected", self._on_leave)
-        logger.info("one of the two hung up: the call ends")
-        self._job.delete_room()
+    def _end(self, who: Person) -> None:
+        if self.left.done():
+            return
+        self.left.set_result(who)
+        if who == "caller" or not self._returns:
+            logger.info("the %s hung up: the call ends", who)
+            self._job.room.off("participant_disconnected", self._on_leave)
+            self._job.delete_room()

@@ -8,28 +8,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from livekit import api, rtc
 from livekit.agents import (
     NOT_GIVEN,
     Agent,
     AgentSession,
+    ConversationItemAddedEvent,
     JobContext,
+    ModelSettings,
     StopResponse,
     UserInputTranscribedEvent,
     function_tool,
     llm,
+    stt,
 )
 from livekit.agents.llm import ToolFlag
 from livekit.agents.voice.room_io import RoomOptions
 
+from transfer.events import Said
 from transfer.livekit_adapter import server_url
 from transfer.outcome import TransferReason, WarmTransferError
+from transfer.screen import HelloWatch, is_plain_acceptance, is_voicemail_greeting
 
 logger = logging.getLogger("transfer")
 
@@ -39,20 +43,7 @@ ROOM_DEPARTURE_TIMEOUT = 5
 CONNECT_LIMIT = 10.0
 """Seconds that closing waits for a connection that is under way."""
 
-VOICEMAIL_WORDS = re.compile(
-    r"(after|at) the (tone|beep)|voice ?mail|mail ?box|answering machine|record your message"
-    r"|(please|you (can|may)|to) leave (me |us )?(a|your) (short |brief )?message"
-    r"|(is|are|am|'m|'re) (currently |presently )?(not available|unavailable) (to take|right now|at the moment)"
-    r"|can(no|')t come to the phone",
-    re.IGNORECASE,
-)
-"""What answering machines say, and people who answer a telephone do not: "can they leave a message?" is a person."""
-
 KEY_ACCEPT, KEY_DECLINE, KEY_REPEAT = "1", "2", "3"
-
-
-def is_voicemail_greeting(text: str) -> bool:
-    return bool(VOICEMAIL_WORDS.search(text))
 
 
 @dataclass(frozen=True)
@@ -67,21 +58,43 @@ class ConsultAgent(Agent):
     """Speaks to the human. What the human decides is in `decision`."""
 
     def __init__(
-        self, *, on_first_turn: Callable[[str], None], tools: list[llm.Tool | llm.Toolset], **values: Any
+        self,
+        *,
+        on_hello: Callable[[], None],
+        on_words: Callable[[], None],
+        tools: list[llm.Tool | llm.Toolset],
+        **values: Any,
     ) -> None:
+        """Before the briefing: `on_hello` when an utterance is over, `on_words` when its words are known."""
         self.decision: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
         self.briefed = False
         """True once the briefing has begun; before, nothing is answered."""
+        self.asked = False
+        """True once the human has heard the whole briefing: a plain yes answers it."""
+        self.line = HelloWatch()
         self.spoken_to = False
         """True once somebody has said something or pressed a key, though the turn may not be over."""
-        self._on_first_turn = on_first_turn
+        self._on_hello, self._on_words = on_hello, on_words
         given = set(_names(tools))
         own = [
             function_tool(method, flags=ToolFlag.IGNORE_ON_ENTER)
             for method in (self.connect_to_caller, self.decline_transfer, self.voicemail_detected)
             if method.__name__ not in given
         ]
+        self._decides_itself = "connect_to_caller" not in given
         super().__init__(tools=[*tools, *own], **values)
+
+    async def stt_node(
+        self, audio: AsyncIterable[rtc.AudioFrame], model_settings: ModelSettings
+    ) -> AsyncIterable[stt.SpeechEvent]:
+        async for event in Agent.default.stt_node(self, self._listening(audio), model_settings):
+            yield event
+
+    async def _listening(self, audio: AsyncIterable[rtc.AudioFrame]) -> AsyncIterator[rtc.AudioFrame]:
+        async for frame in audio:
+            if self.line.feed(frame):
+                self._on_hello()
+            yield frame
 
     def decide(self, decision: Decision) -> None:
         """The first decision counts."""
@@ -95,6 +108,8 @@ class ConsultAgent(Agent):
         self.spoken_to = True
         if not self.briefed and is_voicemail_greeting(event.transcript):
             self.decide(WarmTransferError(TransferReason.VOICEMAIL))
+        elif not self.briefed and event.is_final:
+            self._on_words()
 
     async def connect_to_caller(self) -> None:
         """Called when the human agent wants to connect to the caller."""
@@ -117,8 +132,10 @@ class ConsultAgent(Agent):
 
     async def on_user_turn_completed(self, turn_ctx: llm.ChatContext, new_message: llm.ChatMessage) -> None:
         if not self.briefed:
-            self._on_first_turn(new_message.text_content or "")
+            self._on_hello()
             raise StopResponse()
+        if self.asked and self._decides_itself and is_plain_acceptance(new_message.text_content or ""):
+            self.decide(Accepted())  # nobody waits for a model to understand a yes
         if self.decision.done():
             raise StopResponse()
 
@@ -154,6 +171,8 @@ class Consult:
         self.room.on("disconnected", lambda reason: self.human_left.set())
         self.room.on("sip_dtmf_received", self._on_key)
         self.on_repeat: Callable[[], None] = lambda: None
+        self.transcript: list[Said] = []
+        self.on_said: Callable[[Said], None] = lambda said: None
 
     async def create_room(self) -> None:
         """Short time limits: a worker that is killed leaves no room behind for long."""
@@ -178,6 +197,8 @@ class Consult:
             participant_identity=self.human_identity, close_on_disconnect=False, delete_room_on_close=False
         )
         session.on("user_input_transcribed", agent.on_words)
+        session.on("user_input_transcribed", self._on_words)
+        session.on("conversation_item_added", self._on_item)
         await session.start(agent=agent, room=self.room, room_options=options, record=False)
 
     @property
@@ -199,6 +220,20 @@ class Consult:
     def _on_leave(self, participant: rtc.RemoteParticipant) -> None:
         if participant.identity == self.human_identity:
             self.human_left.set()
+
+    def _on_words(self, event: UserInputTranscribedEvent) -> None:
+        if event.is_final:
+            self._note("human", event.transcript)
+
+    def _on_item(self, event: ConversationItemAddedEvent) -> None:
+        if isinstance(event.item, llm.ChatMessage) and event.item.role == "assistant":
+            self._note("assistant", event.item.text_content or "")
+
+    def _note(self, who: Literal["human", "assistant"], text: str) -> None:
+        said = Said(who, text.strip())
+        if said.text:
+            self.transcript.append(said)
+            self.on_said(said)
 
     def _on_key(self, event: rtc.SipDTMF) -> None:
         if self.agent is None or event.participant is None or event.participant.identity != self.human_identity:

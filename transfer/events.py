@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal, NamedTuple
 
 
 class Phase(StrEnum):
@@ -19,6 +20,13 @@ class Phase(StrEnum):
     BRIDGED = "bridged"
     ATTEMPT_FAILED = "attempt_failed"
     FAILED = "failed"
+
+
+class Said(NamedTuple):
+    """One utterance in a consult."""
+
+    who: Literal["human", "assistant"]
+    text: str
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,8 @@ class TransferEvent:
     """Of the attempt: its name; without one, its number or URI."""
     reason: str = ""
     """Why it failed, when it did."""
+    transcript: tuple[Said, ...] = ()
+    """What has been said in the attempt's consult up to now."""
 
 
 EventListener = Callable[[TransferEvent], None]

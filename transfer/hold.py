@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from livekit import rtc
 from livekit.agents import AgentSession
@@ -75,6 +75,11 @@ class Hold:
     async def stop_audio(self) -> None:
         """Silence, and no hold track is left published. Can be called more than once."""
         await self._player.aclose()
+
+    def let_speak(self) -> None:
+        """The agent can be heard again, and still hears nothing."""
+        assert self._before
+        replace(self._before, audio_input=False, video_input=False).apply(self._session)
 
     def give_back(self) -> None:
         """The agent hears and speaks again exactly as before the hold."""

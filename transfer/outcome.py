@@ -9,6 +9,7 @@ from livekit import api
 from livekit.agents import ToolError
 
 from transfer import prompts
+from transfer.events import Said
 
 
 class TransferReason(StrEnum):
@@ -46,6 +47,8 @@ class AttemptRecord:
     sip_status: str | None
     seconds: dict[str, float]
     """Time spent in each phase."""
+    transcript: list[Said] = field(default_factory=list)
+    """What was said in its consult."""
 
 
 @dataclass
@@ -57,6 +60,8 @@ class WarmTransferResult:
     """Time spent in each phase of the attempt that was connected; `hold`: all the time on hold."""
     attempts: list[AttemptRecord] = field(default_factory=list)
     """Every dial, in the order in which they began."""
+    ended_by: str = ""
+    """Who hung up first, "caller" or "human", when the task was told to return after that."""
 
 
 class WarmTransferError(ToolError):

@@ -19,12 +19,15 @@ from livekit.agents.voice.turn import TurnDetectionMode, TurnHandlingOptions
 from transfer import brief, options, prompts
 from transfer.attempt import Attempt, ConsultOptions
 from transfer.bridge import BridgeKind, make_bridge
-from transfer.bridged import LineWatch
+from transfer.bridged import AfterBridge, LineWatch
 from transfer.dial import Destination
 from transfer.events import EventListener, Phase, TransferEvent
 from transfer.hold import Hold
 from transfer.hold_audio import HoldAudio
 from transfer.outcome import GO_ON_AFTER, TransferReason, WarmTransferError, WarmTransferResult, is_busy_service
+from transfer.redaction import Redact
+from transfer.redaction import redact as redact_secrets
+from transfer.telemetry import Spans
 
 logger = logging.getLogger("transfer")
 
@@ -75,7 +78,9 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         cancel_key: str | None = CANCEL_KEY,
         bridge: BridgeKind = "auto",
         introduction: str | None = None,
+        after_bridge: AfterBridge = "end",
         consult_deadline: float = DEFAULT_CONSULT_DEADLINE,
+        redact: Redact = redact_secrets,
         on_event: EventListener | None = None,
     ) -> None:
         """The stock task's parameters, with its meanings and defaults, and ours after them.
@@ -104,7 +109,11 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
             bridge: How the two are connected.
             introduction: One sentence that the caller's agent says to both after the bridge; it is silent from then on.
                 None leaves that, as the stock task does, to whoever awaits the task.
+            after_bridge: When the human hangs up and the caller stays, the call ends ("end"). Or the task returns only
+                then ("return"), so that the agent can go on with the caller; `ended_by` of the result tells who hung up
+                first. Or the agent leaves the room and the line is not watched ("leave").
             consult_deadline: Seconds from pick-up until the human must have decided.
+            redact: Takes out of the conversation what neither a model nor the human may hear; `keep_all` takes out nothing.
             on_event: Called with each TransferEvent.
 
         Raises:
@@ -119,15 +128,17 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
             dtmf=dtmf,
             ringing_timeout=ringing_timeout,
         )
-        history = brief.conversation(chat_ctx if is_given(chat_ctx) else None)
-        # The task itself is the caller's agent during the hold: it has no tools and answers nothing.
-        super().__init__(instructions=prompts.read("transfer/on_hold.txt"))
+        self._redact = redact
+        self._history = brief.conversation(chat_ctx if is_given(chat_ctx) else None, redact)
+        # The task itself is the caller's agent from now on: it has no tools and answers nothing, and no stream to a
+        # model that listens or thinks stays open.
+        super().__init__(instructions=prompts.read("transfer/on_hold.txt"), stt=None, vad=None, llm=None)
         self._options = ConsultOptions(
             line=options.line(
                 sip_trunk_id=sip_trunk_id, sip_connection=sip_connection, sip_number=sip_number, sip_headers=sip_headers
             ),
             agent={
-                "instructions": options.resolve_instructions(instructions, extra_instructions, history),
+                "instructions": options.resolve_instructions(instructions, extra_instructions, self._history),
                 "tools": list(tools or []),
                 "stt": stt,
                 "vad": vad,
@@ -143,7 +154,6 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
             make_bridge(bridge, None, None)  # type: ignore[arg-type]  # refuses at once, not in mid-call
         self._hold_audio: HoldAudio = hold_audio if is_given(hold_audio) else None
         self._default_hold_audio = not is_given(hold_audio)
-        self._conversation = chat_ctx if is_given(chat_ctx) else None
         self._bridge_kind: BridgeKind = bridge
         self._introduction = introduction
         self._dial_order: DialOrder = dial_order
@@ -151,8 +161,10 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         self._hold_limit = hold_limit
         self._hold_updates = hold_updates
         self._cancel_key = cancel_key
+        self._after_bridge: AfterBridge = after_bridge
         self._on_event = on_event
         self._id = f"transfer-{secrets.token_hex(4)}"
+        self._spans = Spans(self._id)
         self._attempts: list[Attempt] = []
         self._on_hold_since = 0.0
         self._stopped: asyncio.Future[TransferReason] = asyncio.get_running_loop().create_future()
@@ -160,6 +172,7 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         self._caller_identity: str | None = None
         self._run_task: asyncio.Task[None] | None = None
         self._result: WarmTransferResult | None = None
+        self._line: LineWatch | None = None
 
     # -- the life of the task
 
@@ -193,8 +206,8 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         self._watch_caller(job.room)
         outcome = await self._outcome(job, hold)
         self._unwatch_caller(job.room)
-        if isinstance(outcome, WarmTransferResult) and self._introduction is not None:
-            await self._introduce(hold)
+        if isinstance(outcome, WarmTransferResult):
+            await self._see_them_off(job, hold, outcome)
         else:
             hold.give_back()
         if not self.done():
@@ -228,8 +241,10 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         if failure:
             self._enter(Phase.FAILED, reason=failure.reason)
         outcome.attempts = [attempt.record() for attempt in self._attempts]
-        last = outcome.attempts[-1].seconds if outcome.attempts else {}
-        outcome.seconds = {**last, "hold": round(time.monotonic() - self._on_hold_since, 3)}
+        by_success = sorted(outcome.attempts, key=lambda record: record.reason is None)
+        outcome.seconds = {**by_success[-1].seconds} if by_success else {}
+        outcome.seconds["hold"] = round(time.monotonic() - self._on_hold_since, 3)
+        self._spans.end(failure.reason if failure else "connected", outcome.seconds)
         return outcome
 
     async def _until_stopped(self, work: Coroutine[Any, Any, None]) -> None:
@@ -294,7 +309,9 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         self._enter(Phase.BRIDGE, attempt)
         await self._bridge(job, hold, attempt)
         self._enter(Phase.BRIDGED, attempt)
-        LineWatch(job, self._caller_identity, attempt.consult.human_identity)
+        if self._after_bridge != "leave":
+            returns = self._after_bridge == "return"
+            self._line = LineWatch(job, self._caller_identity, attempt.consult.human_identity, returns=returns)
         self._result = WarmTransferResult(attempt.consult.human_identity)
 
     def _start_briefing(self) -> brief.Briefing:
@@ -303,7 +320,7 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         model = given_model if is_given(given_model) else self.session.llm
         voice = given_voice if is_given(given_voice) else self.session.tts
         chat_model = model if isinstance(model, llm.LLM) else None
-        return brief.Briefing(chat_model, voice or None, self._conversation)
+        return brief.Briefing(chat_model, voice or None, self._history, self._redact)
 
     async def _update_caller(self, hold: Hold) -> None:
         """Says now and then that something is being done; the hold audio goes on after it."""
@@ -352,7 +369,14 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         """One attempt; one more, under new names, when the SIP service had no room for the first."""
         for last in (False, True):
             attempt = Attempt(
-                job, self.session, len(self._attempts) + 1, destination, self._options, briefing, self._enter
+                job,
+                self.session,
+                len(self._attempts) + 1,
+                destination,
+                self._options,
+                briefing,
+                self._enter,
+                self._spans,
             )
             self._attempts.append(attempt)
             try:
@@ -388,16 +412,22 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
             connecting.cancel()
             await asyncio.gather(connecting, return_exceptions=True)
 
-    async def _introduce(self, hold: Hold) -> None:
-        """One sentence to both; the agent hears nothing of what they say."""
-        hold.give_back()
-        self.session.input.set_audio_enabled(False)
-        assert self._introduction
-        try:
-            async with asyncio.timeout(INTRODUCTION_LIMIT):
-                await self.session.say(self._introduction, allow_interruptions=False).wait_for_playout()
-        except (TimeoutError, RuntimeError):
-            logger.info("the introduction could not be said")
+    async def _see_them_off(self, job: JobContext, hold: Hold, result: WarmTransferResult) -> None:
+        """Introduces the two, and does what was asked for after that; the agent hears nothing of what they say."""
+        if self._introduction is not None:
+            hold.let_speak()
+            try:
+                async with asyncio.timeout(INTRODUCTION_LIMIT):
+                    await self.session.say(self._introduction, allow_interruptions=False).wait_for_playout()
+            except (TimeoutError, RuntimeError):
+                logger.info("the introduction could not be said")
+        elif self._after_bridge == "end":
+            hold.give_back()  # as the stock task: whoever awaited us says what is to be said
+        if self._after_bridge == "leave":
+            job.shutdown("the two are connected")
+        elif self._after_bridge == "return" and self._line:
+            result.ended_by = await asyncio.shield(self._line.left)
+            hold.give_back()
 
     # -- telling
 
@@ -408,6 +438,8 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         number = attempt.number if attempt else len(self._attempts)
         values = {"phase": phase.value, "transfer": self._id, "attempt": number, "monotonic": round(now, 3)}
         logger.info("transfer phase", extra={**values, **({"reason": reason} if reason else {})})
+        destination = attempt.destination.label if attempt else ""
+        self._spans.phase(phase, number, destination, reason)
         if self._on_event:
-            destination = attempt.destination.label if attempt else ""
-            self._on_event(TransferEvent(self._id, phase, now, number, destination, reason))
+            transcript = tuple(attempt.consult.transcript) if attempt else ()
+            self._on_event(TransferEvent(self._id, phase, now, number, destination, reason, transcript))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, TextIO
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from lab.ai.brain import Brain
 from lab.ai.deepgram import DeepgramApi
@@ -62,6 +63,10 @@ class AiServices:
                 end_silence=self.settings.end_silence,
             )
         )
+        self.requests = 0
+        """So far, of all services; a websocket is one."""
+        self.open_streams = 0
+        """Requests under way now."""
         self._runner: web.AppRunner | None = None
         self._events: TextIO | None = None
 
@@ -87,7 +92,7 @@ class AiServices:
 
     async def start(self) -> None:
         """Raises OSError when the port is in use."""
-        app = web.Application(client_max_size=32 << 20)
+        app = web.Application(client_max_size=32 << 20, middlewares=[self._count])
         OpenAiApi(self.engine, Brain(), self.faults, self.settings, self._note).add_routes(app)
         DeepgramApi(self.engine, self.faults, self.settings, self._note).add_routes(app)
         app.router.add_post("/lab/faults", self._plan_fault)
@@ -115,6 +120,15 @@ class AiServices:
         self.on_event(line)
         if self._events:
             self._events.write(json.dumps(line) + "\n")
+
+    @web.middleware
+    async def _count(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        self.requests += 1
+        self.open_streams += 1
+        try:
+            return await handler(request)
+        finally:
+            self.open_streams -= 1
 
     async def _health(self, request: web.Request) -> web.Response:
         return web.Response(text="ok")

@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 
 from bench import agent
+from bench.desk import CLEAN_UP, HUMAN, Call, Desk, open_desk
 from lab.sip import Answer, Refuse, Ring
-from tests.end_to_end.conftest import CLEAN_UP, HUMAN, Call, Desk, open_desk
 from tests.lab.support import LIMIT, until
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("no_call_left")]
@@ -44,6 +44,8 @@ async def test_after_a_busy_line_the_next_one_is_called_on_the_same_hold(desk: D
     await call.ask_for_a_person(agent.GREETING)
     await tom.wait_for("answered", LIMIT)
     await call.hears(tom, "Shall I connect you?")
+    call.say(tom, "Who is it?")
+    await call.hears(tom, "That is all I know.")
     await tom.press("1")
     await connected_to(call)
     report = await desk.report()
@@ -51,6 +53,9 @@ async def test_after_a_busy_line_the_next_one_is_called_on_the_same_hold(desk: D
         ("Sarah", "busy", 486),
         ("Tom", None, None),
     ]
+    bridged = report["events"][-1]
+    assert ["human", "Who is it?"] in bridged["transcript"]
+    assert bridged["transcript"][-1][0] == "assistant" and bridged["destination"] == "Tom"
     assert [e["phase"] for e in report["events"] if e["phase"] in ("hold", "attempt_failed", "bridged")] == [
         "hold",
         "attempt_failed",

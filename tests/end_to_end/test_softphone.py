@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import soxr
 
+from bench.desk import Desk
 from lab.ai.engines import HEARING_RATE
 from lab.lab import FRONT_DESK
-from tests.end_to_end.conftest import Desk
 from tests.lab.support import LIMIT, until
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("no_call_left")]

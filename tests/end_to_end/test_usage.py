@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import CLEAN_UP, HUMAN, open_desk
+from bench.desk import CLEAN_UP, HUMAN, open_desk
 from tests.lab.support import LIMIT, until
 
 PAGE = """result = await WarmTransferTask(

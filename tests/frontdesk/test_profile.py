@@ -39,6 +39,7 @@ def test_the_shipped_file_is_good_and_its_facts_reach_the_agent() -> None:
         ('"09:00-15:00"', '"9-15"', "hours.friday is '9-15'"),
         ("ringing_timeout = 25", "ringing_timeout = 500", "directory.support.ringing_timeout is 500"),
         ("[directory.billing]", '[directory."Billing Desk"]', "is no good key"),
+        ('after = "return"', 'after = "stay"', "transfer.after is 'stay': write one of end, return, leave"),
         ("[hours]", "[openinghours]", "openinghours is unknown"),
     ],
 )

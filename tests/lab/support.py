@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import aiohttp
 import numpy as np
@@ -15,21 +14,8 @@ from livekit import api, rtc
 from livekit.protocol import agent
 
 from lab.server import LabServer
-
-LIMIT = 20.0
-"""Seconds that a test waits for what it expects; far more than it takes on a quiet machine."""
-
-
-T = TypeVar("T")
-
-
-async def until(condition: Callable[[], T], what: str, limit: float = LIMIT) -> T:
-    """The first true value of `condition`; fails, naming `what`, when there is none within `limit` seconds."""
-    end = time.monotonic() + limit
-    while not (value := condition()):
-        assert time.monotonic() < end, f"not within {limit} s: {what}"
-        await asyncio.sleep(0.01)
-    return value
+from lab.waiting import LIMIT as LIMIT
+from lab.waiting import until as until
 
 
 def token(

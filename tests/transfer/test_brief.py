@@ -9,8 +9,9 @@ import pytest
 from livekit.agents import llm
 
 from transfer import brief
-from transfer.consult import is_voicemail_greeting
 from transfer.masking import mask
+from transfer.redaction import REMOVED, redact
+from transfer.screen import is_voicemail_greeting
 
 
 def talk(*lines: tuple[str, str]) -> llm.ChatContext:
@@ -29,8 +30,11 @@ CALL = talk(
 )
 
 
+HISTORY = brief.conversation(CALL, redact)
+
+
 async def settled(model: llm.LLM | None, chat_ctx: llm.ChatContext | None) -> brief.Briefing:
-    briefing = brief.Briefing(model, None, chat_ctx)
+    briefing = brief.Briefing(model, None, brief.conversation(chat_ctx, redact), redact)
     await briefing.settle(5)
     return briefing
 
@@ -41,23 +45,56 @@ class BrokenModel(llm.LLM):
 
 
 def test_the_conversation_is_what_the_two_said_and_nothing_else() -> None:
-    assert brief.conversation(CALL).splitlines()[:2] == [
+    assert brief.conversation(CALL, redact).splitlines()[:2] == [
         "Assistant: How can I help?",
         "Caller: I was charged twice for my order in October.",
     ]
-    assert "secret" not in brief.conversation(CALL)
-    assert brief.conversation(None) == ""
+    assert "secret" not in brief.conversation(CALL, redact)
+    assert brief.conversation(None, redact) == ""
+
+
+def test_what_the_tools_found_is_part_of_the_conversation() -> None:
+    context = talk(("user", "Where is my order?"))
+    context.insert(
+        [
+            llm.FunctionCallOutput(name="look_up", call_id="1", output="shipped on Monday", is_error=False),
+            llm.FunctionCallOutput(name="transfer", call_id="2", output="busy", is_error=True),
+        ]
+    )
+    assert brief.conversation(context, redact).splitlines()[1:] == ["Found by look_up: shipped on Monday"]
+
+
+class RepeatingModel(llm.LLM):
+    """Says again what it was told, and what it was not."""
+
+    def chat(self, *, chat_ctx: llm.ChatContext, **_: Any) -> Any:
+        class Stream:
+            async def collect(self) -> Any:
+                asked = " ".join(m.text_content or "" for m in chat_ctx.messages())
+                return llm.CollectedResponse(text=asked.split("<conversation>")[1] + " The code is 999999.")
+
+        return Stream()
+
+
+async def test_secrets_reach_neither_the_model_nor_the_human() -> None:
+    history = brief.conversation(talk(("user", "The code is 482913. I cannot log in.")), redact)
+    summary = await brief.write_summary(RepeatingModel(), history)
+    assert "482913" not in summary
+    briefing = brief.Briefing(RepeatingModel(), None, history, redact)
+    await briefing.settle(5)
+    assert "cannot log in" in briefing.details.text
+    assert "999999" not in briefing.details.text and REMOVED in briefing.details.text
 
 
 async def test_without_a_model_the_caller_s_own_words_are_told() -> None:
     briefing = await settled(None, CALL)
-    assert "I was charged twice for my order in October." in briefing.text
-    assert briefing.text.endswith("Shall I connect you?")
-    assert not briefing.spoken
+    assert "I was charged twice for my order in October." in briefing.details.text
+    assert briefing.details.text.endswith("Shall I connect you?")
+    assert not briefing.details.spoken
 
 
 async def test_a_model_that_fails_costs_nothing_but_its_words() -> None:
-    assert "charged twice" in (await settled(BrokenModel(), CALL)).text
+    assert "charged twice" in (await settled(BrokenModel(), CALL)).details.text
 
 
 class StalledModel(llm.LLM):
@@ -70,19 +107,19 @@ class StalledModel(llm.LLM):
 
 
 async def test_a_human_who_has_said_hello_does_not_wait_for_a_slow_model() -> None:
-    briefing = brief.Briefing(StalledModel(), None, CALL)
+    briefing = brief.Briefing(StalledModel(), None, HISTORY, redact)
     await briefing.settle(0.05)
-    assert "charged twice" in briefing.text
-    assert not briefing.spoken
+    assert "charged twice" in briefing.details.text
+    assert not briefing.details.spoken
 
 
 async def test_a_model_that_stalls_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(brief, "WRITING_LIMIT", 0.05)
-    assert "charged twice" in await brief.write_summary(StalledModel(), CALL)
+    assert "charged twice" in await brief.write_summary(StalledModel(), HISTORY)
 
 
 async def test_a_caller_who_said_nothing_is_announced_all_the_same() -> None:
-    assert "asked to speak to a person" in (await settled(None, None)).text
+    assert "asked to speak to a person" in (await settled(None, None)).details.text
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def test_every_parameter_of_the_stock_task_is_there_with_its_default() -> None:
 
 
 async def test_the_consult_has_the_tools_of_the_stock_task() -> None:
-    agent = ConsultAgent(on_first_turn=lambda words: None, tools=[], instructions="")
+    agent = ConsultAgent(on_hello=lambda: None, on_words=lambda: None, tools=[], instructions="")
     stock = {
         name for name in ("connect_to_caller", "decline_transfer", "voicemail_detected") if hasattr(StockTask, name)
     }
@@ -47,7 +47,7 @@ async def test_a_tool_of_the_user_takes_the_place_of_ours_of_that_name() -> None
     async def decline_transfer() -> None:
         """The user's own."""
 
-    agent = ConsultAgent(on_first_turn=lambda words: None, tools=[decline_transfer], instructions="")
+    agent = ConsultAgent(on_hello=lambda: None, on_words=lambda: None, tools=[decline_transfer], instructions="")
     assert [tool for tool in agent.tools if tool.id == "decline_transfer"] == [decline_transfer]
     assert {tool.id for tool in agent.tools} == {"connect_to_caller", "decline_transfer", "voicemail_detected"}
 

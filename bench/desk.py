@@ -1,0 +1,222 @@
+"""The real worker process on the lab, with speech that costs nothing, and people on the phones: for what happens, not for ears."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soxr
+
+from lab.ai import AiServices, AiSettings
+from lab.ai.engines import HEARING_RATE, SPEAKING_RATE, InstantEngine
+from lab.lab import AGENT_NAME, CALLER, FRONT_DESK, ROOT, ai_environment, wire
+from lab.play.judge import OTHER, PILOTS, pilot_present, runs
+from lab.play.worker import WorkerProcess
+from lab.server import LabServer, ServerSettings
+from lab.sip import Answer, Phone, PhoneExchange, SipGateway, g711
+from lab.sip.phones import Behaviour
+from lab.waiting import LIMIT, until
+
+HUMAN = "+12025550141"
+GREETING = "Thank you for calling Northwind Trading. How can I help you today?"
+HOLD = "Please hold while I find a colleague for you."
+CONNECTED = "You are now connected. I will leave you to it."
+REQUEST = "I have a question about my bill. Can I speak to a person please?"
+RINGING_TIMEOUT = 5
+CLEAN_UP = 2.0
+"""Seconds: law 4."""
+
+
+class Desk:
+    """A lab with a worker that takes calls."""
+
+    def __init__(
+        self, server: LabServer, gateway: SipGateway, exchange: PhoneExchange, ai: AiServices, folder: Path
+    ) -> None:
+        self.folder, self.ai = folder, ai
+        self.server, self.gateway, self.exchange = server, gateway, exchange
+        assert isinstance(ai.engine, InstantEngine)
+        self.code = ai.engine.code
+        self.worker: WorkerProcess
+        self.calls: list[Call] = []
+
+    def call(self, on_call: Behaviour | None = None) -> Call:
+        call = Call(self, on_call or Answer(after=0.2))
+        self.calls.append(call)
+        return call
+
+    def order(self, task: str = "ours", **parameters: Any) -> None:
+        """What the worker of `bench.agent` does when the caller asks for a person."""
+        (self.folder / "order.json").write_text(json.dumps({"task": task, "parameters": parameters}))
+        (self.folder / "reports.jsonl").unlink(missing_ok=True)
+
+    async def report(self) -> dict[str, Any]:
+        """What came of that transfer."""
+        path = self.folder / "reports.jsonl"
+        await until(lambda: path.exists() and path.read_text().endswith("\n"), "the transfer is reported")
+        report: dict[str, Any] = json.loads(path.read_text().splitlines()[-1])
+        return report
+
+    async def end_calls(self) -> None:
+        for call in self.calls:
+            for phone in call.phones:
+                phone.hang_up()
+        for call in self.calls:
+            await call.ends()
+        self.calls.clear()
+
+
+class Call:
+    """Two people and what comes of their call."""
+
+    def __init__(self, desk: Desk, on_call: Behaviour) -> None:
+        self.desk = desk
+        self.caller = desk.exchange.phone(CALLER, pilot_hertz=PILOTS["caller"])
+        self.human = desk.exchange.phone(HUMAN, on_call=on_call, pilot_hertz=PILOTS["human"])
+        self.phones = [self.caller, self.human]
+        self.started = time.monotonic()
+        self._known_until: dict[str, float] = {}
+
+    @property
+    def phases(self) -> list[str]:
+        return [p["phase"] for p in self.desk.worker.phases if p["monotonic"] >= self.started]
+
+    @property
+    def reason(self) -> str:
+        """Why the transfer failed; empty as long as it has not."""
+        failed = [p for p in self.desk.worker.phases if p["monotonic"] >= self.started and p["phase"] == "failed"]
+        return str(failed[-1]["reason"]) if failed else ""
+
+    def colleague(self, number: str, on_call: Behaviour) -> Phone:
+        """One more phone that can be called."""
+        phone = self.desk.exchange.phone(number, on_call=on_call, pilot_hertz=PILOTS["human"])
+        self.phones.append(phone)
+        return phone
+
+    async def dial(self, greeting: str = GREETING) -> None:
+        """Calls the front desk and is greeted."""
+        assert await self.caller.dial(f"sip:{FRONT_DESK}@{self.desk.gateway.address}", timeout=LIMIT) == 200
+        await self.hears(self.caller, greeting)
+
+    async def ask_for_a_person(self, greeting: str = GREETING) -> None:
+        await self.dial(greeting)
+        self.say(self.caller, REQUEST)
+
+    def say(self, phone: Phone, text: str) -> float:
+        """The moment at which it will have been said, if the phone was silent."""
+        samples = self.desk.code.synthesize(text).astype(np.float32)
+        at_8k = soxr.resample(samples, SPEAKING_RATE, g711.RATE).astype(np.int16)
+        phone.say(at_8k)
+        return time.monotonic() + len(at_8k) / g711.RATE
+
+    def heard(self, phone: Phone, since: float) -> str:
+        """What was said to this phone since then: speech comes sentence by sentence."""
+        samples = phone.ear.pcm(since, time.monotonic()).astype(np.float32)
+        at_16k = soxr.resample(samples, g711.RATE, HEARING_RATE).astype(np.int16)
+        return " ".join(self.desk.code.read_all(at_16k, HEARING_RATE))
+
+    async def hears(self, phone: Phone, words: str) -> None:
+        """Waits until `words` are said to this phone, after what it was known to hear before, and until it is quiet."""
+        since = self._known_until.get(phone.number, self.started)
+        await until(lambda: words in self.heard(phone, since), f"{phone.number} hears {words!r}")
+        await until(lambda: self.heard(phone, time.monotonic() - 0.5) == "", "and its end")
+        self._known_until[phone.number] = time.monotonic()
+
+    async def reach_the_human(self, hello: str = "Hello, this is Sarah.") -> None:
+        """Asks for a person, who picks up, says hello and hears the briefing."""
+        await self.ask_for_a_person()
+        await self.human.wait_for("answered", LIMIT)
+        if hello:
+            self.say(self.human, hello)
+        await self.hears(self.human, "Shall I connect you?")
+
+    async def ends(self) -> float:
+        """Waits until nothing of the call is left; seconds that it took."""
+        start = time.monotonic()
+        await until(
+            lambda: not (self.desk.server.rooms.all() or any(phone.in_call for phone in self.phones)),
+            "no room and no leg is left",
+        )
+        return time.monotonic() - start
+
+    def music_on_hold(self) -> bool:
+        """Whether the caller heard music for the last second: sound that is no speech of ours."""
+        now = time.monotonic()
+        samples = self.caller.ear.pcm(now - 1.0, now).astype(np.float64)
+        return bool(np.sqrt(np.mean(samples**2)) > 100) and self.heard(self.caller, now - 1.0) == ""
+
+    def leaks(self, bridged_at: float | None = None) -> list[str]:
+        """Who heard the other before the bridge."""
+        found = []
+        end = bridged_at or time.monotonic()
+        for name, phone in (("caller", self.caller), ("human", self.human)):
+            ear = phone.ear.pcm(self.started, end)
+            if runs(pilot_present(ear, PILOTS[OTHER[name]]), 4):
+                found.append(name)
+        return found
+
+    def phase_time(self, phase: str) -> float:
+        return next(
+            float(p["monotonic"])
+            for p in self.desk.worker.phases
+            if p["phase"] == phase and p["monotonic"] >= self.started
+        )
+
+    def hear_each_other(self) -> bool:
+        now = time.monotonic()
+        return all(
+            bool(runs(pilot_present(phone.ear.pcm(now - 0.5, now), PILOTS[OTHER[name]]), 5))
+            for name, phone in (("caller", self.caller), ("human", self.human))
+        )
+
+
+@contextlib.asynccontextmanager
+async def open_desk(
+    folder: Path, program: Path = ROOT / "agent.py", settings: AiSettings | None = None
+) -> AsyncIterator[Desk]:
+    """A lab with `program` as its worker; afterwards nothing of any call is left on it."""
+    settings = replace(settings or AiSettings(), engine="instant", events=folder / "ai.jsonl")
+    profile = folder / "frontdesk.toml"
+    numbers = (ROOT / "frontdesk.toml").read_text()
+    profile.write_text(
+        numbers.replace(f'number = "{HUMAN}"', f'number = "{HUMAN}"\nringing_timeout = {RINGING_TIMEOUT}')
+    )
+    server = LabServer(ServerSettings())
+    gateway = SipGateway(server)
+    async with (
+        PhoneExchange() as exchange,
+        server,
+        gateway,
+        AiServices(settings) as ai,
+    ):
+        made = Desk(server, gateway, exchange, ai, folder)
+        key, secret = server.settings.api_key, server.settings.api_secret
+        environment = {
+            "LIVEKIT_URL": server.url,
+            "LIVEKIT_API_KEY": key,
+            "LIVEKIT_API_SECRET": secret,
+            "LIVEKIT_SIP_OUTBOUND_TRUNK": await wire(server.http_url, key, secret, exchange.address, AGENT_NAME),
+            "AGENT_NAME": AGENT_NAME,
+            "SIP_TRUNK_HOSTNAME": exchange.address,
+            "FRONTDESK_TOML": str(profile),
+            "TRANSFER_ORDER": str(folder / "order.json"),
+            "TRANSFER_REPORT": str(folder / "reports.jsonl"),
+            "WORKER_HEALTH_PORT": "0",
+            "WORKER_LOAD_THRESHOLD": "1",
+            **ai_environment(ai.url),
+        }
+        made.worker = WorkerProcess(environment, folder / "worker.log", program)
+        try:
+            await made.worker.start()
+            yield made
+        finally:
+            await asyncio.shield(made.worker.stop())
+    assert not gateway.endpoint.legs and not exchange.endpoint.legs
+    assert not server.leftovers()
