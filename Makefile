@@ -31,7 +31,8 @@ bench: setup
 	@exec $(RUN) -m bench
 
 test: setup
-	@exec $(RUN) -m pytest
+	@$(RUN) -m pytest -n 2 --dist loadfile -m "not alone"
+	@exec $(RUN) -m pytest -m alone
 
 lint: setup
 	@$(RUN) -m ruff format --check .

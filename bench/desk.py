@@ -32,6 +32,8 @@ REQUEST = "I have a question about my bill. Can I speak to a person please?"
 RINGING_TIMEOUT = 5
 CLEAN_UP = 2.0
 """Seconds: law 4."""
+SENTENCE = 4.0
+"""Seconds: longer than what is waited for takes to be said, by the instant speech."""
 
 
 class Desk:
@@ -125,8 +127,19 @@ class Call:
     async def hears(self, phone: Phone, words: str) -> None:
         """Waits until `words` are said to this phone, after what it was known to hear before, and until it is quiet."""
         since = self._known_until.get(phone.number, self.started)
-        await until(lambda: words in self.heard(phone, since), f"{phone.number} hears {words!r}")
-        await until(lambda: self.heard(phone, time.monotonic() - 0.5) == "", "and its end")
+        looked = since
+
+        def said() -> bool:
+            """Only what came since the last look, and the sentence that may have begun before it."""
+            nonlocal looked
+            start, looked = max(since, looked - SENTENCE), time.monotonic()
+            return words in self.heard(phone, start)
+
+        try:
+            await until(said, f"{phone.number} hears {words!r}", every=0.05)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; heard was {self.heard(phone, since)!r}") from None
+        await until(lambda: self.heard(phone, time.monotonic() - 0.5) == "", "and its end", every=0.05)
         self._known_until[phone.number] = time.monotonic()
 
     async def reach_the_human(self, hello: str = "Hello, this is Sarah.") -> None:

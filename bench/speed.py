@@ -137,7 +137,7 @@ async def transfer(desk: Desk, task: str, *, by_key: bool) -> dict[str, float]:
         await call.human.press("1")
     else:
         accepted, metric = call.say(call.human, "Yes, please connect me."), "accept_voice_to_audio"
-    await until(call.hear_each_other, "both hear each other")
+    await until(call.hear_each_other, "both hear each other", every=0.05)
     found[metric] = max(
         [await measured(lambda who=who: first_heard(call, who, accepted), who) for who in ("caller", "human")]  # type: ignore[misc]
     )

@@ -14,10 +14,12 @@ LIMIT = 20.0
 T = TypeVar("T")
 
 
-async def until(condition: Callable[[], T], what: str, limit: float = LIMIT) -> T:
-    """The first true value of `condition`; fails, naming `what`, when there is none within `limit` seconds."""
+async def until(condition: Callable[[], T], what: str, limit: float = LIMIT, every: float = 0.01) -> T:
+    """The first true value of `condition`, asked `every` so many seconds; fails, naming `what`, when there is none within
+    `limit` seconds. What costs more than a millisecond is not asked a hundred times a second: it runs on the lab's own loop.
+    """
     end = time.monotonic() + limit
     while not (value := condition()):
         assert time.monotonic() < end, f"not within {limit} s: {what}"
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(every)
     return value

@@ -52,15 +52,16 @@ class LoadMeter(threading.Thread):
     def __init__(self) -> None:
         super().__init__(daemon=True)
         self._done = threading.Event()
-        self._start = _ticks()
         self._cpu: dict[int, float] = {}
         self._since: dict[int, float] = {}
+        # Both clocks start together: looking for our processes takes a while on a busy machine.
+        self._sample_own()
+        self._start = _ticks()
         self.samples: list[tuple[float, float]] = []
         """Monotonic seconds and busy share."""
 
     def run(self) -> None:
         last = self._start
-        self._sample_own()
         while not self._done.wait(0.5):
             self._sample_own()
             now = _ticks()

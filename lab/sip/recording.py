@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+from bisect import bisect_left
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from lab.sip import g711
+
+LEAD_IN = 5
+"""Frames."""
 
 
 @dataclass
@@ -23,7 +28,11 @@ class Recording:
         total = max(0, round((end - start) * g711.RATE))
         out = np.zeros(total, np.int16)
         cursor: int | None = None
-        for at, samples in self.frames:
+        # From a little before: where it begins is then what it would be had all been laid out.
+        first_frame = max(0, bisect_left(self.frames, start, key=lambda frame: frame[0]) - LEAD_IN)
+        for at, samples in itertools.islice(self.frames, first_frame, None):
+            if at > end:
+                break
             place = round((at - start) * g711.RATE)
             # The clock that stamps the frames wobbles by a few ms; frames that follow each other are laid end to end.
             if cursor is not None and abs(place - cursor) <= g711.FRAME:

@@ -36,7 +36,7 @@ async def bridged(desk: Desk, **parameters: Any) -> Call:
     await call.hears(call.human, "Shall I connect you?")
     await call.human.press("1")
     await call.hears(call.caller, INTRODUCTION)
-    await until(call.hear_each_other, "both hear each other")
+    await until(call.hear_each_other, "both hear each other", every=0.05)
     return call
 
 
@@ -55,12 +55,14 @@ async def test_the_agent_returns_when_the_colleague_hangs_up(desk: Desk) -> None
     call = await bridged(desk, after_bridge="return")
     call.human.hang_up()
     hung_up = time.monotonic()
-    await until(lambda: "anything else" in call.heard(call.caller, hung_up), "the agent asks what else it can do")
+    await until(
+        lambda: "anything else" in call.heard(call.caller, hung_up), "the agent asks what else it can do", every=0.05
+    )
     assert time.monotonic() - hung_up <= RETURN_LIMIT + 0.7, "the sentence itself takes 0.65 s"
     assert (await desk.report())["ended_by"] == "human"
     call.say(call.caller, "I would like a person after all.")
     await call.human.wait_for("ringing", LIMIT, after=hung_up)
-    await until(call.music_on_hold, "the second transfer has hold music")
+    await until(call.music_on_hold, "the second transfer has hold music", every=0.05)
     call.caller.hang_up()
     assert await call.ends() <= CLEAN_UP
 

@@ -132,7 +132,9 @@ async def test_star_brings_the_agent_back_and_the_colleague_is_told(desk: Desk) 
     assert report["outcome"] == "caller_cancelled"
     assert report["tracks"] == [name for name in report["tracks"] if "hold" not in name]
     await until(lambda: not call.human.in_call, "the colleague is hung up")
-    await until(lambda: call.heard(call.caller, call.started + 1) != "", "the agent speaks to the caller again")
+    await until(
+        lambda: call.heard(call.caller, call.started + 1) != "", "the agent speaks to the caller again", every=0.05
+    )
     await end(call)
 
 
@@ -141,6 +143,6 @@ async def test_the_caller_on_hold_hears_what_is_being_done(desk: Desk) -> None:
     call = desk.call(Ring())
     await call.ask_for_a_person(agent.GREETING)
     await call.hears(call.caller, "I am still trying to reach a colleague")
-    await until(lambda: call.music_on_hold(), "and the music goes on")
+    await until(lambda: call.music_on_hold(), "and the music goes on", every=0.05)
     await call.hears(call.caller, "I am still trying to reach a colleague")
     await end(call)

@@ -26,7 +26,7 @@ async def end_by_caller(call: Call) -> None:
 async def connected(call: Call) -> None:
     """Both hear each other, are introduced, and heard nothing of each other before."""
     await until(lambda: "bridged" in call.phases, "the transfer is bridged")
-    await until(call.hear_each_other, "both hear each other")
+    await until(call.hear_each_other, "both hear each other", every=0.05)
     assert call.leaks(call.phase_time("bridge")) == []
     await call.hears(call.caller, CONNECTED)
     assert call.reason == ""
@@ -141,7 +141,7 @@ async def test_a_caller_who_hangs_up_while_it_rings_stops_the_ringing(desk: Desk
     call = desk.call(Ring())
     await call.ask_for_a_person()
     await call.human.wait_for("ringing", LIMIT)
-    await until(lambda: call.music_on_hold(), "the caller hears hold music")
+    await until(lambda: call.music_on_hold(), "the caller hears hold music", every=0.05)
     hung_up = time.monotonic()
     await end_by_caller(call)
     assert [event.detail for event in call.human.events if event.name == "ended"] == ["cancel"]
@@ -173,7 +173,7 @@ async def test_a_second_transfer_in_the_same_call_works_after_a_failed_one(desk:
     await call.hears(answering, "Shall I connect you?")
     await answering.press("1")
     await until(lambda: "bridged" in call.phases, "the transfer is bridged")
-    await until(call.hear_each_other, "both hear each other")
+    await until(call.hear_each_other, "both hear each other", every=0.05)
     await end_by_caller(call)
 
 

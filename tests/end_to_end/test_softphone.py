@@ -89,7 +89,7 @@ async def test_a_softphone_from_debian_calls_the_front_desk_and_is_greeted(desk:
         stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     try:
-        await until(lambda: "How can I help you today?" in heard(desk, tmp_path), "the greeting", LIMIT)
+        await until(lambda: "How can I help you today?" in heard(desk, tmp_path), "the greeting", LIMIT, every=0.05)
     finally:
         softphone.terminate()
         await softphone.wait()

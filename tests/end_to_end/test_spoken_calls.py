@@ -20,6 +20,7 @@ async def played(name: str, folder: Path) -> Report:
     return report
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("name", ["accept", "decline"])
 async def test_a_spoken_call_keeps_the_laws_and_says_what_it_should(name: str, tmp_path: Path) -> None:
     report = await played(name, tmp_path)

@@ -38,7 +38,7 @@ async def test_a_transfer_over_an_inline_trunk_as_on_the_page(tmp_path: Path, mo
         await call.hears(call.human, "Shall I connect you?")
         call.say(call.human, "Yes, please connect me.")
         await call.hears(call.caller, "You are on the line with a colleague.")
-        await until(call.hear_each_other, "both hear each other")
+        await until(call.hear_each_other, "both hear each other", every=0.05)
         assert call.leaks(call.phase_time("bridge")) == []
         call.caller.hang_up()
         assert await call.ends() <= CLEAN_UP
