@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -41,13 +42,15 @@ def test_missing_package_index_is_one_clear_line_and_leaves_no_environment(tmp_p
 
 
 def test_interrupted_set_up_leaves_no_environment_and_no_traceback(tmp_path: Path) -> None:
-    process = run(tmp_path, index="http://127.0.0.1:9/simple")
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "venv").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    # An index that says nothing: one that refuses may do so before the interruption comes.
+    with socket.create_server(("127.0.0.1", 0)) as index:
+        process = run(tmp_path, index=f"http://127.0.0.1:{index.getsockname()[1]}/simple")
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "venv").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "set-up interrupted" in errors
     assert "Traceback" not in errors
