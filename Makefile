@@ -5,13 +5,14 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help demo scenarios lab bench test lint format lock clean setup
+.PHONY: help demo scenarios lab bench faults test lint format lock clean setup
 
 help:
 	@echo "make demo [SCENARIO=accept]   play a call with a warm transfer, offline, and listen to it"
 	@echo "make scenarios                the calls that can be played"
 	@echo "make lab                      the offline phone lab, to point a worker at"
 	@echo "make bench                    how long people wait: ours beside the stock task"
+	@echo "make faults                   what can go wrong, against ours and the stock task"
 	@echo "make test                     all tests"
 	@echo "make lint                     formatting, lint and types"
 
@@ -29,6 +30,9 @@ lab: setup
 
 bench: setup
 	@exec $(RUN) -m bench
+
+faults: setup
+	@exec $(RUN) -m bench.faults
 
 test: setup
 	@$(RUN) -m pytest -n 2 --dist loadfile -m "not alone"

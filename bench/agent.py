@@ -1,15 +1,19 @@
 """A worker whose transfers are told by a file: which task, ours or the stock one, with which parameters.
 
-TRANSFER_ORDER names a JSON file that is read at each transfer: {"task": "ours" | "stock", "parameters": {...}}.
-TRANSFER_REPORT names a file that gets one JSON line for each transfer that has ended.
+TRANSFER_ORDER names a JSON file that is read at each transfer: {"task": "ours" | "stock" | "twilio", "parameters": {...}, "wait": seconds
+from the tool call to the transfer}. "{caller}" in `sip_call_to` stands for the last two digits of the caller's number.
+TRANSFER_REPORT names a file that gets a JSON line for each transfer that has ended, and one more LATER when the job goes on.
+WORKER_DRAIN: seconds that the worker waits for its calls when it is told to stop.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
 import time
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,11 +25,13 @@ from livekit.agents.beta.workflows import WarmTransferTask as StockTask
 
 from frontdesk.pipeline import make_pipeline
 from frontdesk.settings import read_settings
-from transfer import Destination, TransferEvent, WarmTransferTask
+from transfer import Destination, TransferEvent, TwilioConnectorWarmTransferTask, WarmTransferTask
 
 GREETING = "Good morning."
 COLLEAGUE_GONE = "The colleague has hung up. Ask the caller whether there is anything else."
 INTRODUCTION = "You are on the line with a colleague."
+LATER = 2.5
+"""Seconds after a transfer at which nothing of it may be left in the worker: a little more than law 4 allows."""
 
 
 def read_order(called: float) -> dict[str, Any]:
@@ -36,6 +42,11 @@ def read_order(called: float) -> dict[str, Any]:
     return order
 
 
+def running_tasks() -> Counter[str]:
+    """How many there are of each kind."""
+    return Counter(getattr(task.get_coro(), "__qualname__", "?") for task in asyncio.all_tasks())
+
+
 def write(report: dict[str, Any]) -> None:
     with Path(os.environ["TRANSFER_REPORT"]).open("a") as file:
         file.write(json.dumps(report) + "\n")
@@ -43,7 +54,11 @@ def write(report: dict[str, Any]) -> None:
 
 def make_task(order: dict[str, Any], agent: Agent, events: list[dict[str, Any]]) -> Any:
     """The task that was ordered; ours tells its events as well."""
+    caller = agent.session.room_io.linked_participant
+    number = caller.identity if caller else ""
     parameters = {"chat_ctx": agent.chat_ctx, **order["parameters"]}
+    if "sip_call_to" in parameters:
+        parameters["sip_call_to"] = parameters["sip_call_to"].replace("{caller}", number[-2:])
     if order["task"] == "stock":
         return StockTask(**parameters)
 
@@ -52,7 +67,8 @@ def make_task(order: dict[str, Any], agent: Agent, events: list[dict[str, Any]])
 
     if "destinations" in parameters:
         parameters["destinations"] = [Destination(**values) for values in parameters["destinations"]]
-    return WarmTransferTask(**parameters, on_event=on_event)
+    ours = TwilioConnectorWarmTransferTask if order["task"] == "twilio" else WarmTransferTask
+    return ours(**parameters, on_event=on_event)
 
 
 class Receptionist(Agent):
@@ -60,6 +76,8 @@ class Receptionist(Agent):
 
     def __init__(self, job: JobContext) -> None:
         self._job = job
+        self._transfers = 0
+        self._later: asyncio.Task[None] | None = None
         super().__init__(instructions="You answer the telephone.")
 
     async def on_enter(self) -> None:
@@ -71,6 +89,9 @@ class Receptionist(Agent):
         called = time.monotonic()
         context.disallow_interruptions()
         order = read_order(called)
+        self._transfers += 1
+        before = running_tasks()
+        await asyncio.sleep(order.get("wait", 0.0))
         report: dict[str, Any] = {"task": order["task"], "called": called, "events": []}
         try:
             result = await make_task(order, self, report["events"])
@@ -90,8 +111,24 @@ class Receptionist(Agent):
             self.session.shutdown()
             return ""
         finally:
-            report |= {"ended": time.monotonic(), "tracks": self._tracks()}
+            report |= {"ended": time.monotonic(), "room": self._job.room.name, "tracks": self._tracks()}
             write(report)
+            self._later = asyncio.create_task(self._report_later(self._transfers, before))
+
+    async def _report_later(self, number: int, before: Counter[str]) -> None:
+        """What is left of a transfer, unless there is another one."""
+        limit = time.monotonic() + 2 * LATER
+        await asyncio.sleep(LATER)
+        left = self._left(before)
+        while left and time.monotonic() < limit:  # the agent's own speech comes and goes meanwhile
+            await asyncio.sleep(0.05)
+            left = self._left(before)
+        if number == self._transfers:
+            write({"later": time.monotonic(), "room": self._job.room.name, "tracks": self._tracks(), "tasks": left})
+
+    @staticmethod
+    def _left(before: Counter[str]) -> list[str]:
+        return sorted(name for name in (running_tasks() - before).elements() if "Receptionist" not in name)
 
     @staticmethod
     def _known(outcome: object) -> dict[str, Any]:
@@ -107,7 +144,9 @@ def prewarm(process: JobProcess) -> None:
     process.userdata["pipeline"] = make_pipeline(read_settings())
 
 
-server = AgentServer(port=0, load_threshold=1.0, setup_fnc=prewarm)
+server = AgentServer(
+    port=0, load_threshold=2.0, setup_fnc=prewarm, drain_timeout=int(os.environ.get("WORKER_DRAIN", "3600"))
+)
 
 
 @server.rtc_session(agent_name=os.environ.get("AGENT_NAME", ""))

@@ -46,25 +46,35 @@ class Desk:
         self.server, self.gateway, self.exchange = server, gateway, exchange
         assert isinstance(ai.engine, InstantEngine)
         self.code = ai.engine.code
+        self.environment: dict[str, str] = {}
+        self.program: Path
         self.worker: WorkerProcess
         self.calls: list[Call] = []
+
+    async def start_worker(self, **environment: str) -> None:
+        self.worker = WorkerProcess({**self.environment, **environment}, self.folder / "worker.log", self.program)
+        await self.worker.start()
 
     def call(self, on_call: Behaviour | None = None) -> Call:
         call = Call(self, on_call or Answer(after=0.2))
         self.calls.append(call)
         return call
 
-    def order(self, task: str = "ours", **parameters: Any) -> None:
-        """What the worker of `bench.agent` does when the caller asks for a person."""
-        (self.folder / "order.json").write_text(json.dumps({"task": task, "parameters": parameters}))
+    def order(self, task: str = "ours", *, wait: float = 0.0, **parameters: Any) -> None:
+        """What the worker of `bench.agent` does when the caller asks for a person, `wait` seconds after it was asked."""
+        (self.folder / "order.json").write_text(json.dumps({"task": task, "parameters": parameters, "wait": wait}))
         (self.folder / "reports.jsonl").unlink(missing_ok=True)
+        (self.folder / "called").unlink(missing_ok=True)
+
+    def reports(self) -> list[dict[str, Any]]:
+        """A line for each transfer since `order` that has ended, and later lines of what is left of it."""
+        path = self.folder / "reports.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     async def report(self) -> dict[str, Any]:
         """What came of that transfer."""
-        path = self.folder / "reports.jsonl"
-        await until(lambda: path.exists() and path.read_text().endswith("\n"), "the transfer is reported")
-        report: dict[str, Any] = json.loads(path.read_text().splitlines()[-1])
-        return report
+        await until(self.reports, "the transfer is reported", every=0.02)
+        return self.reports()[-1]
 
     async def end_calls(self) -> None:
         for call in self.calls:
@@ -222,12 +232,12 @@ async def open_desk(
             "TRANSFER_ORDER": str(folder / "order.json"),
             "TRANSFER_REPORT": str(folder / "reports.jsonl"),
             "WORKER_HEALTH_PORT": "0",
-            "WORKER_LOAD_THRESHOLD": "1",
+            "WORKER_LOAD_THRESHOLD": "2",
             **ai_environment(ai.url),
         }
-        made.worker = WorkerProcess(environment, folder / "worker.log", program)
+        made.environment, made.program = environment, program
         try:
-            await made.worker.start()
+            await made.start_worker()
             yield made
         finally:
             await asyncio.shield(made.worker.stop())

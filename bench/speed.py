@@ -71,9 +71,8 @@ def first_heard(call: Call, name: str, start: float) -> float | None:
     return found[0][0] if found else None
 
 
-def merge_silence(call: Call, start: float) -> float:
-    """Longest stretch after `start` in which the caller hears neither hold audio, nor speech, nor the other's line."""
-    end = time.monotonic()
+def longest_silence(call: Call, start: float, end: float) -> float:
+    """Longest stretch in which the caller hears neither hold audio, nor speech, nor the other's line; seconds."""
     heard = loudness(call.caller, start, end) > LOUD
     line = pilot_present(call.caller.ear.pcm(start, end), PILOTS["human"])
     length = min(len(heard), len(line))
@@ -117,7 +116,6 @@ async def measured(condition: Callable[[], float | None], what: str) -> float:
 async def transfer(desk: Desk, task: str, *, by_key: bool) -> dict[str, float]:
     """One call that is transferred; seconds by metric."""
     desk.order(task, sip_call_to=HUMAN)
-    (desk.folder / "called").unlink(missing_ok=True)
     call = desk.call(Answer(after=1.0))
     cpu = cpu_seconds(desk)
     await call.ask_for_a_person(agent.GREETING)
@@ -142,7 +140,7 @@ async def transfer(desk: Desk, task: str, *, by_key: bool) -> dict[str, float]:
         [await measured(lambda who=who: first_heard(call, who, accepted), who) for who in ("caller", "human")]  # type: ignore[misc]
     )
     await desk.report()
-    found["merge_silence"] = merge_silence(call, accepted)
+    found["merge_silence"] = longest_silence(call, accepted, time.monotonic())
     found["memory_per_call"] = memory(desk)
     await desk.end_calls()
     found["cpu_per_call"] = cpu_seconds(desk) - cpu

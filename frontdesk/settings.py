@@ -32,7 +32,7 @@ class Settings:
     tts_model: str
     tts_voice: str
     load_threshold: float
-    """Machine load, 0 to 1, above which the worker takes no new calls."""
+    """Machine load, 0 to 1, above which the worker takes no new calls; more than 1: it always does."""
     health_port: int
     """Port of the worker's health check."""
 
@@ -102,7 +102,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         tts_provider="openai" if by_openai else "deepgram",
         tts_model=reader.text("TTS_MODEL", "gpt-4o-mini-tts" if by_openai else "aura-2-andromeda-en"),
         tts_voice=reader.text("TTS_VOICE", "ash"),
-        load_threshold=reader.number("WORKER_LOAD_THRESHOLD", 0.7, 0.1, 1.0),
+        load_threshold=reader.number("WORKER_LOAD_THRESHOLD", 0.7, 0.1, 2.0),
         health_port=int(reader.number("WORKER_HEALTH_PORT", 8081, 0, 65535)),
     )
     if reader.problems:

@@ -12,6 +12,7 @@ from transfer.events import Phase, TransferEvent
 from transfer.outcome import AttemptRecord, TransferReason, WarmTransferError, WarmTransferResult
 from transfer.redaction import Redact, keep_all, redact
 from transfer.task import WarmTransferTask
+from transfer.twilio import TwilioConnectorWarmTransferTask
 
 __all__ = [
     "AfterBridge",
@@ -22,6 +23,7 @@ __all__ = [
     "Redact",
     "TransferEvent",
     "TransferReason",
+    "TwilioConnectorWarmTransferTask",
     "WarmTransferError",
     "WarmTransferResult",
     "WarmTransferTask",

@@ -16,7 +16,7 @@ from livekit.agents.voice.turn import TurnHandlingOptions
 from transfer import prompts
 from transfer.brief import Briefing
 from transfer.consult import Consult, ConsultAgent, consult_session
-from transfer.dial import Destination, Line, dial
+from transfer.dial import Destination, Origination
 from transfer.events import Phase
 from transfer.outcome import AttemptRecord, TransferReason, WarmTransferError
 from transfer.telemetry import Spans
@@ -59,7 +59,7 @@ GOODBYES = {
 class ConsultOptions:
     """What all attempts of one transfer have in common."""
 
-    line: Line
+    line: Origination
     agent: dict[str, Any]
     """Instructions, tools and models of the ConsultAgent."""
     turn_handling: TurnHandlingOptions
@@ -163,7 +163,7 @@ class Attempt:
         """Returns when the phone has been picked up and our agent is there."""
         with one_failure():
             async with asyncio.TaskGroup() as group:
-                group.create_task(dial(self.job, self.options.line, self.destination, self.consult))
+                group.create_task(self.options.line.dial(self.job, self.destination, self.consult))
                 ringing = group.create_task(self._tell_ringing())
                 group.create_task(self._join())
                 group.create_task(self._stop_waiting(ringing))

@@ -6,7 +6,6 @@ Its tools exist only here: nothing that the caller says or types can reach them.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import secrets
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Sequence
@@ -40,6 +39,8 @@ logger = logging.getLogger("transfer")
 ROOM_EMPTY_TIMEOUT = 120
 """Seconds after which the server itself closes a consult room in which our agent is alone: what a killed worker leaves."""
 ROOM_DEPARTURE_TIMEOUT = 5
+CALL_LIMIT = 3.0
+"""Seconds that the server gets to end a room or a leg."""
 CONNECT_LIMIT = 10.0
 """Seconds that closing waits for a connection that is under way."""
 
@@ -164,9 +165,14 @@ class Consult:
         self.human_active = asyncio.Event()
         """Set when the phone has been picked up: `sip.callStatus` is `active`. A published track is no answer."""
         self.human_ringing = asyncio.Event()
+        self.human_heard = asyncio.Event()
+        """Set when the human has a track: with a connector, which knows no call status, that is the answer."""
+        self.ending: asyncio.Task[None] | None = None
+        """What else is done to end a call that was being set up."""
         self.agent: ConsultAgent | None = None
         self.room.on("participant_connected", self._on_participant)
         self.room.on("participant_attributes_changed", lambda changed, participant: self._on_participant(participant))
+        self.room.on("track_published", lambda publication, participant: self._on_participant(participant))
         self.room.on("participant_disconnected", self._on_leave)
         self.room.on("disconnected", lambda reason: self.human_left.set())
         self.room.on("sip_dtmf_received", self._on_key)
@@ -209,6 +215,8 @@ class Consult:
     def _on_participant(self, participant: rtc.RemoteParticipant) -> None:
         if participant.identity != self.human_identity:
             return
+        if participant.track_publications:
+            self.human_heard.set()
         match participant.attributes.get("sip.callStatus"):
             case "ringing":
                 self.human_ringing.set()
@@ -269,18 +277,38 @@ class Consult:
 
     async def close(self) -> None:
         """Everything ends: first of all the phone, ringing or talking, then our session, connection and the room."""
-        await self._delete_room()
+        deleted = await self._delete_room()
+        if not deleted:
+            await self._hang_up()
         still_connecting = self._connecting is not None and not self._connecting.done()
         if self._connecting is not None:
             await asyncio.wait({self._connecting}, timeout=CONNECT_LIMIT)
         await self.close_session()
         await self.room.disconnect()
-        if still_connecting:
-            await self._delete_room()  # our late arrival has made it anew
+        if self.ending is not None:
+            await asyncio.wait({self.ending}, timeout=CONNECT_LIMIT)
+        if still_connecting or not deleted:
+            await self._delete_room()  # our late arrival has made it anew, or the server did not do it at first
 
-    async def _delete_room(self) -> None:
-        with contextlib.suppress(api.TwirpError, OSError):
-            await self._job.api.room.delete_room(api.DeleteRoomRequest(room=self.room_name))
+    async def _delete_room(self) -> bool:
+        """True when the room is gone."""
+        try:
+            async with asyncio.timeout(CALL_LIMIT):
+                await self._job.api.room.delete_room(api.DeleteRoomRequest(room=self.room_name))
+        except api.TwirpError as error:
+            return error.code == "not_found"
+        except (TimeoutError, OSError):
+            return False
+        return True
+
+    async def _hang_up(self) -> None:
+        """Ends the phone's leg in a room that cannot be deleted; the room itself ends soon after the last one has left."""
+        request = api.RoomParticipantIdentity(room=self.room_name, identity=self.human_identity)
+        try:
+            async with asyncio.timeout(CALL_LIMIT):
+                await self._job.api.room.remove_participant(request)
+        except (api.TwirpError, TimeoutError, OSError) as error:
+            logger.warning("a consult room could not be cleared: %s", type(error).__name__)
 
 
 def consult_session(caller: AgentSession, turn_handling: Any) -> AgentSession:

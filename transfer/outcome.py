@@ -126,7 +126,10 @@ def from_dial_error(error: Exception) -> WarmTransferError:
     if isinstance(error, api.TwirpError):
         if error.code in ("canceled", "deadline_exceeded"):
             return WarmTransferError(TransferReason.NO_ANSWER)
-        if error.code in ("not_found", "invalid_argument", "unauthenticated", "permission_denied"):
+        # A trunk without the credentials that the other side wants is "unknown", told by its words alone.
+        if error.code in ("not_found", "invalid_argument", "unauthenticated", "permission_denied") or (
+            "auth required" in error.message
+        ):
             return WarmTransferError(TransferReason.TRUNK_ERROR, error.message)
         return WarmTransferError(TransferReason.UNREACHABLE, error.message)
     if isinstance(error, TimeoutError):

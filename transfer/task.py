@@ -20,7 +20,7 @@ from transfer import brief, options, prompts
 from transfer.attempt import Attempt, ConsultOptions
 from transfer.bridge import BridgeKind, make_bridge
 from transfer.bridged import AfterBridge, LineWatch
-from transfer.dial import Destination
+from transfer.dial import Destination, Origination
 from transfer.events import EventListener, Phase, TransferEvent
 from transfer.hold import Hold
 from transfer.hold_audio import HoldAudio
@@ -134,7 +134,7 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         # model that listens or thinks stays open.
         super().__init__(instructions=prompts.read("transfer/on_hold.txt"), stt=None, vad=None, llm=None)
         self._options = ConsultOptions(
-            line=options.line(
+            line=self._way_out(
                 sip_trunk_id=sip_trunk_id, sip_connection=sip_connection, sip_number=sip_number, sip_headers=sip_headers
             ),
             agent={
@@ -170,9 +170,13 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         self._stopped: asyncio.Future[TransferReason] = asyncio.get_running_loop().create_future()
         """Why the walk through the phases ends early: the caller's doing, or somebody else's."""
         self._caller_identity: str | None = None
+        self._room: rtc.Room | None = None
         self._run_task: asyncio.Task[None] | None = None
         self._result: WarmTransferResult | None = None
         self._line: LineWatch | None = None
+
+    def _way_out(self, **sip: Any) -> Origination:
+        return options.line(**sip)
 
     # -- the life of the task
 
@@ -182,8 +186,16 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         job.add_shutdown_callback(self._on_job_shutdown)
 
     def complete(self, result: WarmTransferResult | Exception) -> None:
-        self._stop(TransferReason.FAILED)
+        self._stop(result.reason if isinstance(result, WarmTransferError) else TransferReason.FAILED)
         super().complete(result)
+
+    def cancel(self) -> None:
+        """Called by a session that closes, which may know sooner than we do that the caller has left."""
+        if not self.done():
+            here = self._room is not None and self._caller_identity in self._room.remote_participants
+            reason = TransferReason.FAILED if here else TransferReason.CALLER_HUNG_UP
+            self.complete(WarmTransferError(self._stopped.result() if self._stopped.done() else reason))
+        super().cancel()
 
     def _stop(self, reason: TransferReason) -> None:
         """The first reason counts."""
@@ -266,7 +278,7 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         linked = self.session.room_io.linked_participant
         others = list(room.remote_participants.values())
         caller = linked or (others[0] if len(others) == 1 else None)
-        self._caller_identity = caller.identity if caller else None
+        self._caller_identity, self._room = caller.identity if caller else None, room
         room.on("participant_disconnected", self._on_participant_left)
         room.on("disconnected", self._on_room_left)
         room.on("sip_dtmf_received", self._on_key)

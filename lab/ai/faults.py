@@ -29,6 +29,10 @@ class Faults:
         """The next `count` requests of `service` meet `fault`."""
         self._queues[service].extend([fault] * count)
 
+    def clear(self) -> None:
+        for queue in self._queues.values():
+            queue.clear()
+
     async def meet(self, service: Service, request: web.Request) -> None:
         """Does to this request what is planned, if anything is."""
         if not self._queues[service]:

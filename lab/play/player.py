@@ -338,7 +338,7 @@ async def play(scenario: Scenario, out: Path, show: Print, say: Callable[[str], 
     folder.mkdir(parents=True, exist_ok=True)
     async with open_stack(folder) as stack:
         worker = WorkerProcess(
-            {**stack.worker_environment, "WORKER_HEALTH_PORT": "0", "WORKER_LOAD_THRESHOLD": "1"}, folder / "worker.log"
+            {**stack.worker_environment, "WORKER_HEALTH_PORT": "0", "WORKER_LOAD_THRESHOLD": "2"}, folder / "worker.log"
         )
         voices = Voices(stack.ai.url)
         try:

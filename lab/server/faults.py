@@ -1,10 +1,15 @@
-"""A bad network between one participant and the server, for tests: loss, jitter and cuts of its media."""
+"""What can go wrong, for tests: the network between one participant and the server, and calls of the server's API."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from google.protobuf.message import Message
 
 
 class NetworkFaults:
@@ -26,3 +31,59 @@ class NetworkFaults:
             asyncio.get_running_loop().call_later(self._random.uniform(0, self.jitter), deliver, data)
         else:
             deliver(data)
+
+
+@dataclass(frozen=True)
+class ApiFault:
+    """What becomes of one call of the server API."""
+
+    code: str = ""
+    """The Twirp error that it gets instead of being served."""
+    message: str = "a planned fault"
+    before: float = 0.0
+    """Seconds until it is served: it succeeds late."""
+    hangs: bool = False
+    """True: it is neither served nor answered."""
+    unanswered: bool = False
+    """True: it is served, and its answer never comes."""
+
+
+@dataclass(frozen=True)
+class ApiCall:
+    at: float
+    """`time.monotonic()`"""
+    method: str
+    request: Message
+
+
+class ApiFaults:
+    """What goes wrong next, by method, and what was called lately."""
+
+    LATELY = 1000
+
+    def __init__(self) -> None:
+        self.calls: deque[ApiCall] = deque(maxlen=self.LATELY)
+        self.on_call: Callable[[ApiCall], Awaitable[None] | None] = lambda call: None
+        """Before a call is served; what it returns is awaited."""
+        self._planned: dict[str, deque[ApiFault]] = {}
+
+    def plan(self, method: str, fault: ApiFault, count: int = 1) -> None:
+        """The next `count` calls of `method`, such as "MoveParticipant", meet `fault`."""
+        self._planned.setdefault(method, deque()).extend([fault] * count)
+
+    def clear(self) -> None:
+        self._planned.clear()
+        self.on_call = lambda call: None
+
+    async def meet(self, method: str, request: Message) -> ApiFault:
+        """Notes the call and does to it what comes before it is served; the fault that it met."""
+        call = ApiCall(time.monotonic(), method, request)
+        self.calls.append(call)
+        if (waiting := self.on_call(call)) is not None:
+            await waiting
+        planned = self._planned.get(method)
+        fault = planned.popleft() if planned else ApiFault()
+        if fault.hangs:
+            await asyncio.Event().wait()
+        await asyncio.sleep(fault.before)
+        return fault

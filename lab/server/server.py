@@ -64,6 +64,8 @@ class LabServer:
         self._clients: set[WebRtcParticipant] = set()
         """Also those that have left their room but whose connection is still being closed."""
         self._away_until = 0.0
+        self.refuses: Callable[[Claims], bool] = lambda claims: False
+        """For tests: whom it does not let in."""
         self._stopping = False
 
     @property
@@ -220,6 +222,8 @@ class LabServer:
         if asyncio.get_running_loop().time() < self._away_until:
             raise web.HTTPServiceUnavailable
         claims = self._join_claims(request)
+        if self.refuses(claims):
+            raise web.HTTPServiceUnavailable
         join = read_join_request(request.query.get("join_request", ""))
         websocket = await self._accept(request)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any, get_type_hints
 from aiohttp import web
 from google.protobuf.message import DecodeError, Message
 
+from lab.server.faults import ApiFaults
 from lab.server.tokens import Claims, InvalidToken
 
 logger = logging.getLogger("lab.server.twirp")
@@ -57,6 +59,7 @@ class TwirpRouter:
     def __init__(self, read_claims: Callable[[web.Request], Claims]) -> None:
         self._read_claims = read_claims
         self._services: dict[str, object] = {}
+        self.faults = ApiFaults()
 
     def add_service(self, name: str, service: object) -> None:
         """`service`'s coroutine methods in CamelCase are the methods; the annotation of `request` is its message type."""
@@ -91,6 +94,11 @@ class TwirpRouter:
             message = message_type.FromString(await request.read())
         except DecodeError:
             raise TwirpError("malformed", "the protobuf request could not be decoded") from None
+        fault = await self.faults.meet(method, message)
+        if fault.code:
+            raise TwirpError(fault.code, fault.message)
         answer = await function(message, claims)
+        if fault.unanswered:
+            await asyncio.Event().wait()
         assert isinstance(answer, Message)
         return answer

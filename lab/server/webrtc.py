@@ -91,6 +91,8 @@ class WebRtcParticipant(Participant):
         self._outbox: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._tasks = TaskSet()
         self._subscriptions: dict[str, Subscription] = {}
+        self.ignores_new_tracks = False
+        """For tests: what it wants to publish gets no answer."""
         self._closing_mids: set[str] = set()
         """Sections that the next answer makes inactive; free again after it."""
         self._receiving_sections = 0
@@ -149,7 +151,7 @@ class WebRtcParticipant(Participant):
                 await self.room.remove(self, models.CLIENT_INITIATED)
 
     def on_add_track(self, request: rtc.AddTrackRequest) -> None:
-        if not self.permission.can_publish:
+        if not self.permission.can_publish or self.ignores_new_tracks:
             # The real server says nothing; the SDK's publish fails by its own time limit of 10 s.
             logger.info("%s may not publish", mask(self.identity))
             return

@@ -54,6 +54,11 @@ def test_an_error_without_a_sip_status_tells_why(code: str, reason: TransferReas
     assert (outcome.reason, outcome.sip_status_code) == (reason, None)
 
 
+def test_a_trunk_without_the_wanted_credentials_is_a_trunk_error() -> None:
+    words = "twirp error unknown: auth required but no username or password was provided"
+    assert from_dial_error(api.ServerError("unknown", words, status=500)).reason is TransferReason.TRUNK_ERROR
+
+
 def test_a_request_that_takes_too_long_is_no_answer() -> None:
     assert from_dial_error(TimeoutError()).reason is TransferReason.NO_ANSWER
 

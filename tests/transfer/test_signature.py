@@ -12,6 +12,7 @@ from livekit.agents.beta.workflows import WarmTransferTask as StockTask
 
 from transfer import TransferReason, WarmTransferError, WarmTransferResult, WarmTransferTask
 from transfer.consult import ConsultAgent
+from transfer.dial import Line
 
 
 @pytest.fixture(autouse=True)
@@ -77,11 +78,12 @@ async def test_the_trunk_comes_from_the_environment_unless_a_connection_is_given
     monkeypatch.setenv("LIVEKIT_SIP_OUTBOUND_TRUNK", "ST_env")
     monkeypatch.setenv("LIVEKIT_SIP_NUMBER", "+15550100")
     by_environment = WarmTransferTask(sip_call_to="+15105550123")._options.line
+    assert isinstance(by_environment, Line)
     assert (by_environment.trunk_id, by_environment.number) == ("ST_env", "+15550100")
     inline = WarmTransferTask(
         sip_call_to="+15105550123", sip_connection=api.SIPOutboundConfig(hostname="h")
     )._options.line
-    assert inline.trunk_id is None
+    assert isinstance(inline, Line) and inline.trunk_id is None
     assert inline.connection is not None and inline.connection.hostname == "h"
 
 

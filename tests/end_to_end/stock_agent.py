@@ -1,20 +1,30 @@
-"""A worker as a user would write it from LiveKit's page on WarmTransferTask: only the import of the task is ours."""
+"""A worker as users write it around the stock task, from LiveKit's page on it."""
 
 import os
 
-from livekit.agents import Agent, AgentServer, AgentSession, JobContext, JobProcess, RunContext, cli, function_tool
+from livekit.agents import (
+    Agent,
+    AgentServer,
+    AgentSession,
+    JobContext,
+    JobProcess,
+    RunContext,
+    ToolError,
+    cli,
+    function_tool,
+)  # fmt: skip
+from livekit.agents.beta.workflows import WarmTransferTask
 from livekit.protocol.sip import SIPOutboundConfig
 
 from frontdesk.pipeline import make_pipeline
 from frontdesk.settings import read_settings
-from transfer import WarmTransferTask
 
 
 def prewarm(process: JobProcess) -> None:
     process.userdata["pipeline"] = make_pipeline(read_settings())
 
 
-server = AgentServer(port=0, load_threshold=1.0, setup_fnc=prewarm)
+server = AgentServer(port=0, load_threshold=2.0, setup_fnc=prewarm)
 
 
 class Receptionist(Agent):
@@ -28,15 +38,20 @@ class Receptionist(Agent):
     async def transfer_to_human(self, context: RunContext, destination: str, reason: str) -> None:
         """Puts the caller through."""
         context.disallow_interruptions()
-        result = await WarmTransferTask(
-            sip_call_to=os.environ["HUMAN_NUMBER"],         # Human agent's phone number
-            sip_connection=SIPOutboundConfig(               # Inline trunk configuration
-                hostname=os.getenv("SIP_TRUNK_HOSTNAME"),
-                auth_username=os.getenv("SIP_AUTH_USERNAME"),
-                auth_password=os.getenv("SIP_AUTH_PASSWORD"),
-            ),
-            chat_ctx=self.chat_ctx,                         # Conversation history
-        )  # fmt: skip
+        try:
+            result = await WarmTransferTask(
+                sip_call_to=os.environ["HUMAN_NUMBER"],         # Human agent's phone number
+                sip_connection=SIPOutboundConfig(               # Inline trunk configuration
+                    hostname=os.getenv("SIP_TRUNK_HOSTNAME"),
+                    auth_username=os.getenv("SIP_AUTH_USERNAME"),
+                    auth_password=os.getenv("SIP_AUTH_PASSWORD"),
+                ),
+                chat_ctx=self.chat_ctx,                         # Conversation history
+            )  # fmt: skip
+        except ToolError:
+            raise
+        except Exception as error:
+            raise ToolError(f"failed to transfer the call: {error}") from error
         assert result.human_agent_identity in context.session.room_io.room.remote_participants
         await self.session.say("You are on the line with a colleague.", allow_interruptions=False)
         self.session.shutdown()

@@ -1,0 +1,351 @@
+"""One call with a transfer, in which something goes wrong at a given moment, and what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from livekit.protocol import models
+
+from bench import agent
+from bench.desk import CLEAN_UP, HUMAN, REQUEST, Call, Desk
+from bench.laws import HEAR_EACH_OTHER, SPEAKS_AGAIN, Ends, Seen
+from bench.speed import first_sound, longest_silence
+from lab.server import Participant, Room
+from lab.server.webrtc import WebRtcParticipant
+from lab.sip import Answer, Phone
+from lab.sip.phones import Behaviour
+from lab.waiting import until
+
+QUESTION = "Shall I connect you?"
+RINGING_TIMEOUT = 3
+"""Seconds."""
+OUTCOME_LIMIT = 15.0
+"""Seconds from the tool call within which a transfer has to end."""
+LATER_LIMIT = agent.LATER + 5.0
+LONG = 600.0
+END_LIMIT = CLEAN_UP + 5.0
+STOP_LIMIT = 8.0
+"""Seconds that a job has to end after its call."""
+
+Act = Callable[["Play"], Awaitable[None]]
+
+
+async def accepts(play: Play) -> None:
+    """The human says hello, listens, and says yes."""
+    await play.hello()
+    await play.moment("asked")
+    await play.accept()
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What goes wrong, and how a transfer that keeps the laws ends all the same."""
+
+    name: str
+    ends: Ends
+    reasons: str = ""
+    """Those of ours that fit, separated by blanks."""
+    on_call: Behaviour = field(default_factory=lambda: Answer(0.5))
+    human: Act = accepts
+    """What the human does once the phone is picked up."""
+    before: Act | None = None
+    """Done when the caller has been greeted."""
+    do: Act | None = None
+    """Done beside the call; waits for its moment itself."""
+    wait: float = 0.0
+    """Seconds between the tool call and the transfer."""
+    parameters: dict[str, Any] = field(default_factory=dict)
+    """Of both tasks."""
+    ours: dict[str, Any] = field(default_factory=dict)
+    """Of ours alone."""
+    transfers: int = 1
+    """How many the caller asks for, each at once after the failure before."""
+    limit: float = OUTCOME_LIMIT
+    mute: bool = False
+    """True: the agent cannot speak afterwards."""
+    drain: int | None = None
+    """Seconds that the worker waits for its calls when it is told to stop."""
+    cannot: str = ""
+    """Why it cannot happen to the stock task."""
+
+
+class Play:
+    """The call under way; what a fault can do to it."""
+
+    def __init__(self, desk: Desk, fault: Fault, task: str) -> None:
+        self.desk, self.fault, self.task = desk, fault, task
+        self.call: Call = desk.call(fault.on_call)
+        self.seen = Seen(fault.ends, frozenset(fault.reasons.split() if task == "ours" else ()), fault.transfers)
+        self.seen.mute = fault.mute
+        self.stopped = False
+        """True when the worker has been told to stop."""
+        self._done: dict[str, asyncio.Event] = {}
+        self._hung_up_at: dict[str, float] = {}
+        self._decided_at = 0.0
+        self._watching: asyncio.Task[None] | None = None
+        self._ended_at: float | None = None
+        """When no room and no leg was left."""
+
+    # -- what people do
+
+    async def hello(self) -> None:
+        await asyncio.sleep(max(0.0, self.call.say(self.call.human, "Hello, this is Sarah.") - time.monotonic()))
+        self.reached("hello")
+
+    async def say(self, text: str, phone: Phone | None = None) -> None:
+        """The human, if nobody is named."""
+        await asyncio.sleep(max(0.0, self.call.say(phone or self.call.human, text) - time.monotonic()))
+
+    def decides(self) -> None:
+        """From now on the human may be connected; before, whatever one hears of the other is a leak."""
+        self._decided_at = self._decided_at or time.monotonic()
+
+    async def accept(self) -> None:
+        self.decides()
+        await self.say("Yes, please connect me.")
+        self.reached("accepted")
+
+    async def hang_up(self, *people: str) -> None:
+        for who in people:
+            self._hung_up_at.setdefault(who, time.monotonic())
+            getattr(self.call, who).hang_up()
+        self._watching = self._watching or asyncio.create_task(self._watch_the_end())
+
+    async def _watch_the_end(self) -> None:
+        await until(self._nothing_there, "the call ends", LONG)
+        self._ended_at = time.monotonic()
+
+    def type(self, text: str) -> None:
+        """The caller writes into the chat of the call."""
+        caller = self.caller
+        stream = f"stream-{time.monotonic()}"
+        header = models.DataStream.Header(
+            stream_id=stream,
+            timestamp=int(time.time() * 1000),
+            topic="lk.chat",
+            mime_type="text/plain",
+            text_header=models.DataStream.TextHeader(),
+        )
+        chunk = models.DataStream.Chunk(stream_id=stream, chunk_index=0, content=text.encode())
+        for packet in (
+            models.DataPacket(stream_header=header),
+            models.DataPacket(stream_chunk=chunk),
+            models.DataPacket(stream_trailer=models.DataStream.Trailer(stream_id=stream)),
+        ):
+            caller.room.route_data(caller, packet, True)
+
+    # -- whom there is
+
+    @property
+    def caller(self) -> Participant:
+        return next(p for room in self.desk.server.rooms.all() for p in room.participants.values() if self._calls(p))
+
+    def _calls(self, participant: Participant) -> bool:
+        return participant.identity == f"sip_{self.call.caller.number}"
+
+    @property
+    def agent(self) -> WebRtcParticipant:
+        """The caller's."""
+        found = next(p for p in self.caller.room.participants.values() if p.is_agent)
+        assert isinstance(found, WebRtcParticipant)
+        return found
+
+    @property
+    def consults(self) -> list[Room]:
+        return [r for r in self.desk.server.rooms.all() if not any(self._calls(p) for p in r.participants.values())]
+
+    # -- moments
+
+    def reached(self, moment: str) -> None:
+        self._done.setdefault(moment, asyncio.Event()).set()
+
+    async def moment(self, name: str) -> None:
+        """called, dialing, ringing, answered, hello, briefing, asked, accepted, move, bridged."""
+        phone = self.call.human
+        match name:
+            case "called":
+                await until((self.desk.folder / "called").exists, name, self.fault.limit)
+            case "dialing":
+                await until(lambda: self._requested("CreateSIPParticipant"), name, self.fault.limit)
+            case "ringing" | "answered":
+                await phone.wait_for(name, self.fault.limit)
+            case "briefing":
+                await self.moment("answered")
+                answered = phone.event("answered")
+                assert answered
+                await until(
+                    lambda: first_sound(phone, answered.at + 0.1) is not None, name, self.fault.limit, every=0.03
+                )
+            case "asked":
+                await self.moment("answered")
+                await until(
+                    lambda: QUESTION in self.call.heard(phone, time.monotonic() - 2), name, self.fault.limit, every=0.05
+                )
+            case "move":
+                await until(lambda: self._requested("MoveParticipant"), name, self.fault.limit)
+            case "bridged":
+                await until(self.call.hear_each_other, name, self.fault.limit, every=0.05)
+            case _:
+                async with asyncio.timeout(self.fault.limit):
+                    await self._done.setdefault(name, asyncio.Event()).wait()
+
+    def _requested(self, method: str) -> float:
+        """When it was first called since this play began; 0: not yet."""
+        calls = self.desk.server.twirp.faults.calls
+        return next((call.at for call in calls if call.method == method and call.at >= self.call.started), 0.0)
+
+    # -- the worker
+
+    def stop_worker(self) -> None:
+        self.stopped = True
+        os.kill(self.desk.worker.pid, signal.SIGTERM)
+
+    # -- the whole of it
+
+    async def run(self) -> Seen:
+        fault, call = self.fault, self.call
+        own = fault.ours if self.task != "stock" else {}
+        self.desk.order(
+            self.task,
+            wait=fault.wait,
+            **{"sip_call_to": HUMAN, "ringing_timeout": RINGING_TIMEOUT, **fault.parameters, **own},
+        )
+        acting: list[asyncio.Task[None]] = []
+        try:
+            await call.dial(agent.GREETING)
+            if fault.before:
+                await fault.before(self)
+            acting = [asyncio.create_task(self._act())]
+            if fault.do:
+                acting.append(asyncio.create_task(self._meet(fault.do)))
+            call.say(call.caller, REQUEST)
+            await self.moment("called")
+            await self._transfers()
+        finally:
+            for task in acting:
+                task.cancel()
+            await asyncio.gather(*acting, return_exceptions=True)
+            self.desk.server.twirp.faults.clear()
+            self.desk.ai.faults.clear()
+            self.desk.server.refuses = lambda claims: False
+        await self._ends()
+        return self.seen
+
+    async def _act(self) -> None:
+        await self.moment("answered")
+        await self.fault.human(self)
+
+    async def _meet(self, do: Act) -> None:
+        """A moment that never comes is for the judge to see in what came of the call."""
+        with contextlib.suppress(AssertionError, TimeoutError, StopIteration):
+            await do(self)
+
+    def _outcomes(self) -> list[dict[str, Any]]:
+        return [line for line in self.desk.reports() if "outcome" in line]
+
+    async def _transfers(self) -> None:
+        """Waits for each transfer's outcome; after a failure the caller asks again, as often as the fault says."""
+        for number in range(1, self.fault.transfers + 1):
+            with contextlib.suppress(AssertionError):
+                await until(lambda n=number: len(self._outcomes()) >= n, "outcome", self.fault.limit, every=0.02)  # type: ignore[misc]
+            await self._after(number == self.fault.transfers)
+            if self.seen.gone or len(self._outcomes()) < number:
+                break
+            if number < self.fault.transfers:
+                await self.say(REQUEST, self.call.caller)
+
+    async def _after(self, last: bool) -> None:
+        """What must be so once an outcome is there."""
+        lines = self._outcomes()
+        self.seen.outcomes = [str(line["outcome"]) for line in lines]
+        ended = float(lines[-1]["ended"]) if lines else time.monotonic()
+        connected = bool(lines) and lines[-1]["outcome"] == "connected"
+        self.seen.gone = self._call_is_over(connected) or (self.stopped and not connected)
+        if connected and not self.seen.gone:
+            with contextlib.suppress(AssertionError):
+                await until(self.call.hear_each_other, "they hear each other", HEAR_EACH_OTHER, every=0.05)
+                self.seen.heard_each_other = time.monotonic() - ended
+        elif lines and not self.seen.gone and not self.seen.mute:
+            await self._agent_is_back(ended, last)
+        called = float((self.desk.folder / "called").read_text())
+        until_when = min([time.monotonic(), *self._hung_up_at.values()])
+        self.seen.silence = max(self.seen.silence, longest_silence(self.call, called, until_when))
+        self.seen.leaks += [f"the {who} heard the other" for who in self.call.leaks(self._decided_at or None)]
+        if QUESTION in self.call.heard(self.call.caller, self.call.started):
+            self.seen.leaks.append("the caller heard the briefing")
+        if lines and not connected and "caller" not in self._hung_up_at and last:
+            await self._nothing_left(ended)
+
+    async def _agent_is_back(self, ended: float, last: bool) -> None:
+        caller = self.call.caller
+        with contextlib.suppress(AssertionError):
+            await until(lambda: self.call.heard(caller, ended) != "", "it speaks", SPEAKS_AGAIN, every=0.05)
+            self.seen.spoke_again = time.monotonic() - ended
+        if self.seen.spoke_again is None or not last:
+            return
+        await until(lambda: self.call.heard(caller, time.monotonic() - 0.5) == "", "it has spoken", every=0.05)
+        spoken = time.monotonic()
+        await self.say("And what now?", caller)
+        self.seen.answered_again = False
+        with contextlib.suppress(AssertionError):
+            await until(lambda: self.call.heard(caller, spoken) != "", "it answers", SPEAKS_AGAIN, every=0.05)
+            self.seen.answered_again = True
+
+    async def _nothing_left(self, ended: float) -> None:
+        """Of a transfer that failed, while the caller's call goes on."""
+        await asyncio.sleep(max(0.0, ended + CLEAN_UP - time.monotonic()))
+        left = [f"room {_short(room)}" for room in self.consults]
+        left += ["the human's leg"] if self.call.human.in_call else []
+        if not self.stopped:
+            with contextlib.suppress(AssertionError):
+                later = await until(self._later, "the later report", LATER_LIMIT, every=0.05) or {}
+                left += [f"track {name}" for name in later["tracks"] if name != "roomio_audio"]
+                left += [f"task {name}" for name in later["tasks"]]
+        self.seen.left_after_transfer = left
+
+    def _later(self) -> dict[str, Any] | None:
+        return next((line for line in self.desk.reports() if "later" in line), None)
+
+    def _call_is_over(self, connected: bool) -> bool:
+        """Once the two are connected, the call ends with either of them."""
+        return "caller" in self._hung_up_at or (connected and "human" in self._hung_up_at)
+
+    async def _ends(self) -> None:
+        """The caller hangs up, if nobody has ended the call; then everything ends."""
+        if not self._call_is_over(self.seen.outcomes[-1:] == ["connected"]):
+            await self.hang_up("caller")
+        assert self._watching
+        await asyncio.wait({self._watching}, timeout=END_LIMIT)
+        if self._ended_at is not None:
+            over = (
+                min(self._hung_up_at.values())
+                if self.seen.outcomes[-1:] == ["connected"]
+                else self._hung_up_at["caller"]
+            )
+            self.seen.call_ended = self._ended_at - over
+        else:
+            self._watching.cancel()
+            self.seen.left_after_call = [f"room {_short(room)}" for room in self.desk.server.rooms.all()]
+            self.seen.left_after_call += ["the human's leg"] if self.call.human.in_call else []
+        with contextlib.suppress(AssertionError):
+            await until(lambda: len(self._outcomes()) >= self.seen.transfers, "the outcomes", 1.0)
+        self.seen.outcomes = [str(line["outcome"]) for line in self._outcomes()]
+        try:
+            await until(lambda: not self.desk.server.dispatcher.jobs, "the job ends", STOP_LIMIT)
+        except AssertionError:
+            self.seen.left_after_call.append(f"the job runs on after {STOP_LIMIT:g} s")
+
+    def _nothing_there(self) -> bool:
+        return not (self.desk.server.rooms.all() or any(phone.in_call for phone in self.call.phones))
+
+
+def _short(room: Room) -> str:
+    """A room's name without the number of the caller."""
+    return room.name.partition("_")[0]
