@@ -21,7 +21,7 @@ from frontdesk.problems import ConfigurationError
 from frontdesk.profile import read_profile
 from frontdesk.receptionist import FrontDeskAgent
 from frontdesk.settings import check_port, read_settings
-from transfer import prompts
+from transfer import Departures, prompts
 
 logger = logging.getLogger("frontdesk")
 
@@ -63,13 +63,13 @@ async def answer(job: JobContext) -> None:
         if not getattr(event.error, "recoverable", True) and not tasks:
             tasks.add(asyncio.create_task(apologise_and_hang_up()))
 
-    def on_caller_left(_participant: object) -> None:
+    def on_caller_left(_identity: str) -> None:
         """Nobody but agents is left: the call is over, and its room need not wait for that."""
         if not job.room.remote_participants:
             job.delete_room()
 
     session.on("error", on_error)
-    job.room.on("participant_disconnected", on_caller_left)
+    Departures(job.room, on_caller_left)
     await session.start(
         agent=FrontDeskAgent(job.proc.userdata["profile"]),
         room=job.room,

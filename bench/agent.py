@@ -1,7 +1,7 @@
 """A worker whose transfers are told by a file: which task, ours or the stock one, with which parameters.
 
-TRANSFER_ORDER names a JSON file that is read at each transfer: {"task": "ours" | "stock" | "twilio", "parameters": {...}, "wait": seconds
-from the tool call to the transfer}. "{caller}" in `sip_call_to` stands for the last two digits of the caller's number.
+TRANSFER_ORDER names a JSON file that is read at each transfer: {"task": "ours" | "stock" | "twilio", "parameters": {...},
+"wait": seconds from the tool call to the transfer}. "{caller}" in `sip_call_to`: the last two digits of the caller's number.
 TRANSFER_REPORT names a file that gets a JSON line for each transfer that has ended, and one more LATER when the job goes on.
 WORKER_DRAIN: seconds that the worker waits for its calls when it is told to stop.
 """
@@ -25,7 +25,7 @@ from livekit.agents.beta.workflows import WarmTransferTask as StockTask
 
 from frontdesk.pipeline import make_pipeline
 from frontdesk.settings import read_settings
-from transfer import Destination, TransferEvent, TwilioConnectorWarmTransferTask, WarmTransferTask
+from transfer import Departures, Destination, TransferEvent, TwilioConnectorWarmTransferTask, WarmTransferTask
 
 GREETING = "Good morning."
 COLLEAGUE_GONE = "The colleague has hung up. Ask the caller whether there is anything else."
@@ -160,11 +160,11 @@ async def answer(job: JobContext) -> None:
         turn_handling={"turn_detection": pipeline.turn_detector},
     )
 
-    def on_caller_left(_: object) -> None:
+    def on_caller_left(_identity: str) -> None:
         if not job.room.remote_participants:
             job.delete_room()
 
-    job.room.on("participant_disconnected", on_caller_left)
+    Departures(job.room, on_caller_left)
     await session.start(agent=Receptionist(job), room=job.room)
 
 

@@ -30,6 +30,8 @@ OUTCOME_LIMIT = 15.0
 """Seconds from the tool call within which a transfer has to end."""
 LATER_LIMIT = agent.LATER + 5.0
 LONG = 600.0
+BACK_LIMIT = 30.0
+"""Seconds that the SDK may take to be back after the signalling was away."""
 END_LIMIT = CLEAN_UP + 5.0
 STOP_LIMIT = 8.0
 """Seconds that a job has to end after its call."""
@@ -288,9 +290,11 @@ class Play:
         with contextlib.suppress(AssertionError):
             await until(lambda: self.call.heard(caller, ended) != "", "it speaks", SPEAKS_AGAIN, every=0.05)
             self.seen.spoke_again = time.monotonic() - ended
-        if self.seen.spoke_again is None or not last:
+        if self.seen.spoke_again is None:
             return
         await until(lambda: self.call.heard(caller, time.monotonic() - 0.5) == "", "it has spoken", every=0.05)
+        if not last:
+            return
         spoken = time.monotonic()
         await self.say("And what now?", caller)
         self.seen.answered_again = False
@@ -303,7 +307,7 @@ class Play:
         await asyncio.sleep(max(0.0, ended + CLEAN_UP - time.monotonic()))
         left = [f"room {_short(room)}" for room in self.consults]
         left += ["the human's leg"] if self.call.human.in_call else []
-        if not self.stopped:
+        if not self.stopped and not self.seen.mute:  # an agent that cannot speak has its own tasks that try
             with contextlib.suppress(AssertionError):
                 later = await until(self._later, "the later report", LATER_LIMIT, every=0.05) or {}
                 left += [f"track {name}" for name in later["tracks"] if name != "roomio_audio"]
@@ -320,6 +324,8 @@ class Play:
     async def _ends(self) -> None:
         """The caller hangs up, if nobody has ended the call; then everything ends."""
         if not self._call_is_over(self.seen.outcomes[-1:] == ["connected"]):
+            with contextlib.suppress(AssertionError, StopIteration):
+                await until(self._agent_is_there, "the agent's connection is back", BACK_LIMIT, every=0.05)
             await self.hang_up("caller")
         assert self._watching
         await asyncio.wait({self._watching}, timeout=END_LIMIT)
@@ -341,6 +347,10 @@ class Play:
             await until(lambda: not self.desk.server.dispatcher.jobs, "the job ends", STOP_LIMIT)
         except AssertionError:
             self.seen.left_after_call.append(f"the job runs on after {STOP_LIMIT:g} s")
+
+    def _agent_is_there(self) -> bool:
+        """What the clocks of law 4 are about begins when the signalling works."""
+        return self.stopped or self.agent.websocket is not None
 
     def _nothing_there(self) -> bool:
         return not (self.desk.server.rooms.all() or any(phone.in_call for phone in self.call.phones))

@@ -100,7 +100,7 @@ def hang_up(*people: str) -> Act:
 
 def plan(method: str, fault: ApiFault, count: int = 1) -> Act:
     async def act(play: Play) -> None:
-        play.desk.server.twirp.faults.plan(method, fault, count)
+        play.desk.server.twirp.faults.plan(method, fault, count, but_room=play.caller.room.name)
 
     return act
 

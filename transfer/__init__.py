@@ -10,6 +10,7 @@ from transfer.bridged import AfterBridge
 from transfer.dial import Destination
 from transfer.events import Phase, TransferEvent
 from transfer.outcome import AttemptRecord, TransferReason, WarmTransferError, WarmTransferResult
+from transfer.presence import Departures
 from transfer.redaction import Redact, keep_all, redact
 from transfer.task import WarmTransferTask
 from transfer.twilio import TwilioConnectorWarmTransferTask
@@ -18,6 +19,7 @@ __all__ = [
     "AfterBridge",
     "AttemptRecord",
     "BridgeKind",
+    "Departures",
     "Destination",
     "Phase",
     "Redact",

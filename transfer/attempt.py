@@ -29,8 +29,8 @@ HEARING_OUT_LIMIT = 6.0
 """Seconds for which a line that is never quiet is listened to; noise is no reason never to speak."""
 BRIEFING_GRACE = 0.5
 """Seconds after the hello that a briefing still being written gets; then it is built without the model."""
-JOIN_LIMIT = 15.0
-"""Seconds that our own way into the consult room may take."""
+JOIN_LIMIT = 8.0
+"""Seconds that our own way into the consult room may take: a human who has picked up hears nothing until then."""
 DEADLINE_WARNING = 20.0
 """Seconds before the deadline at which the human is told that the caller waits; half of a shorter deadline."""
 GOODBYE_LIMIT = 6.0

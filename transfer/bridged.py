@@ -6,8 +6,9 @@ import asyncio
 import logging
 from typing import Literal
 
-from livekit import rtc
 from livekit.agents import JobContext
+
+from transfer.presence import Departures
 
 logger = logging.getLogger("transfer")
 
@@ -29,13 +30,13 @@ class LineWatch:
         self._people: dict[str, Person] = {human_identity: "human"}
         if caller_identity:
             self._people[caller_identity] = "caller"
-        job.room.on("participant_disconnected", self._on_leave)
+        self._departures = Departures(job.room, self._on_leave)
         for identity in self._people.keys() - job.room.remote_participants.keys():
             self._end(self._people[identity])
 
-    def _on_leave(self, participant: rtc.RemoteParticipant) -> None:
-        if participant.identity in self._people:
-            self._end(self._people[participant.identity])
+    def _on_leave(self, identity: str) -> None:
+        if identity in self._people:
+            self._end(self._people[identity])
 
     def _end(self, who: Person) -> None:
         if self.left.done():
@@ -43,5 +44,5 @@ class LineWatch:
         self.left.set_result(who)
         if who == "caller" or not self._returns:
             logger.info("the %s hung up: the call ends", who)
-            self._job.room.off("participant_disconnected", self._on_leave)
+            self._departures.close()
             self._job.delete_room()

@@ -31,7 +31,9 @@ from livekit.agents.voice.room_io import RoomOptions
 
 from transfer.events import Said
 from transfer.livekit_adapter import server_url
+from transfer.masking import mask
 from transfer.outcome import TransferReason, WarmTransferError
+from transfer.presence import Departures
 from transfer.screen import HelloWatch, is_plain_acceptance, is_voicemail_greeting
 
 logger = logging.getLogger("transfer")
@@ -41,6 +43,8 @@ ROOM_EMPTY_TIMEOUT = 120
 ROOM_DEPARTURE_TIMEOUT = 5
 CALL_LIMIT = 3.0
 """Seconds that the server gets to end a room or a leg."""
+CONNECT_PAUSE = 0.3
+"""Seconds between two tries to join."""
 CONNECT_LIMIT = 10.0
 """Seconds that closing waits for a connection that is under way."""
 
@@ -156,6 +160,7 @@ class Consult:
         self._job = job
         self._session: AgentSession | None = None
         self._connecting: asyncio.Task[None] | None = None
+        self._closed = False
         tag = secrets.token_hex(6)
         # The caller's room is named after the caller's number; the consult room must not be.
         self.room_name = f"consult-{tag}"
@@ -173,7 +178,7 @@ class Consult:
         self.room.on("participant_connected", self._on_participant)
         self.room.on("participant_attributes_changed", lambda changed, participant: self._on_participant(participant))
         self.room.on("track_published", lambda publication, participant: self._on_participant(participant))
-        self.room.on("participant_disconnected", self._on_leave)
+        self._departures = Departures(self.room, self._on_leave)
         self.room.on("disconnected", lambda reason: self.human_left.set())
         self.room.on("sip_dtmf_received", self._on_key)
         self.on_repeat: Callable[[], None] = lambda: None
@@ -195,7 +200,7 @@ class Consult:
         )
         token = api.AccessToken().with_identity(f"agent-{self.room_name}").with_grants(grants).with_kind("agent")
         # Shielded: a connection that is cancelled half-way would come about after all, unseen.
-        self._connecting = asyncio.create_task(self.room.connect(server_url(self._job), token.to_jwt()))
+        self._connecting = asyncio.create_task(self._connect(token.to_jwt()))
         await asyncio.shield(self._connecting)
         if human := self.room.remote_participants.get(self.human_identity):
             self._on_participant(human)
@@ -206,6 +211,17 @@ class Consult:
         session.on("user_input_transcribed", self._on_words)
         session.on("conversation_item_added", self._on_item)
         await session.start(agent=agent, room=self.room, room_options=options, record=False)
+
+    async def _connect(self, token: str) -> None:
+        """Tries again as long as the consult goes on: the server may be away for a moment while the phone rings."""
+        while True:
+            try:
+                return await self.room.connect(server_url(self._job), token)
+            except rtc.ConnectError as error:
+                if self._closed:
+                    raise
+                logger.warning("our agent cannot join the consult yet: %s", mask(str(error)))
+                await asyncio.sleep(CONNECT_PAUSE)
 
     @property
     def session(self) -> AgentSession:
@@ -225,8 +241,8 @@ class Consult:
             case "hangup":
                 self.human_left.set()
 
-    def _on_leave(self, participant: rtc.RemoteParticipant) -> None:
-        if participant.identity == self.human_identity:
+    def _on_leave(self, identity: str) -> None:
+        if identity == self.human_identity:
             self.human_left.set()
 
     def _on_words(self, event: UserInputTranscribedEvent) -> None:
@@ -277,6 +293,7 @@ class Consult:
 
     async def close(self) -> None:
         """Everything ends: first of all the phone, ringing or talking, then our session, connection and the room."""
+        self._closed = True
         deleted = await self._delete_room()
         if not deleted:
             await self._hang_up()

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from dataclasses import dataclass, replace
 
 from livekit import rtc
 from livekit.agents import AgentSession
+from livekit.agents.voice import SpeechHandle
 
 from transfer.hold_audio import HoldAudio, HoldPlayer
 from transfer.speech import synthesize
+
+logger = logging.getLogger("transfer")
+
+PUBLISH_WAIT = 1.0
+"""Seconds that the hold audio's own track may take; it takes 0.1 to 0.3."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +63,24 @@ class Hold:
         # A player of its own for each transfer, and a track of its own: the agent's other background audio stays.
         self._player = HoldPlayer(room, audio, use_default=use_default)
         self._before: _SessionIo | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._stand_in: SpeechHandle | None = None
 
     def start(self) -> None:
         """The agent is deaf and mute from this moment; the audio starts as soon as its track is published."""
         self._before = _SessionIo.of(self._session)
         _ALL_OFF.apply(self._session)
         self._player.start()
+        self._watching = asyncio.create_task(self._play_otherwise())
+
+    async def _play_otherwise(self) -> None:
+        """Where no track of its own can be published, the audio comes through the agent's voice."""
+        if await self._player.is_published(PUBLISH_WAIT):
+            return
+        logger.warning("the hold audio has no track yet: it is played in place of the agent's voice")
+        assert self._before
+        replace(_ALL_OFF, audio_output=self._before.audio_output).apply(self._session)
+        self._stand_in = self._session.say("", audio=self._player.sound(), add_to_chat_ctx=False)
 
     async def say(self, text: str) -> None:
         """A sentence to the caller in the voice of their agent, in the middle of the hold audio."""
@@ -68,13 +88,22 @@ class Hold:
 
     def pause_audio(self) -> None:
         self._player.pause()
+        self._end_stand_in()
 
     def resume_audio(self) -> None:
         self._player.resume()
 
     async def stop_audio(self) -> None:
         """Silence, and no hold track is left published. Can be called more than once."""
+        self._end_stand_in()
         await self._player.aclose()
+
+    def _end_stand_in(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+        if self._stand_in is not None:
+            self._stand_in.interrupt(force=True)
+            self._stand_in = None
 
     def let_speak(self) -> None:
         """The agent can be heard again, and still hears nothing."""

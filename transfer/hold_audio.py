@@ -103,16 +103,34 @@ class HoldPlayer:
         finally:
             self._room.off("disconnected", on_gone)
 
+    async def is_published(self, within: float) -> bool:
+        """False when the track is not there after that many seconds."""
+        if self._publishing is None:
+            return True
+        await asyncio.wait({self._publishing}, timeout=within)
+        return self._publishing.done() and not self._publishing.cancelled() and not self._publishing.exception()
+
+    async def sound(self) -> AsyncIterator[rtc.AudioFrame]:
+        """What the caller is to hear, for as long as somebody plays it: from here on, not on the track."""
+        if self._pumping is not None:
+            self._pumping.cancel()
+        async for frame in self._sound():
+            yield frame
+
     async def _pump(self) -> None:
+        async for frame in self._sound():
+            await self._source.capture_frame(frame)
+
+    async def _sound(self) -> AsyncIterator[rtc.AudioFrame]:
         async for frame in self._frames():
             await self._playing.wait()
             while self._announced:
                 async for spoken in _shaped(AudioConfig(_given(self._announced.popleft()))):
                     if not self._playing.is_set():
                         break
-                    await self._source.capture_frame(spoken)
+                    yield spoken
             await self._playing.wait()
-            await self._source.capture_frame(frame)
+            yield frame
 
     async def _frames(self) -> AsyncIterator[rtc.AudioFrame]:
         if self._audio is not None:

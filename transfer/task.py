@@ -25,6 +25,7 @@ from transfer.events import EventListener, Phase, TransferEvent
 from transfer.hold import Hold
 from transfer.hold_audio import HoldAudio
 from transfer.outcome import GO_ON_AFTER, TransferReason, WarmTransferError, WarmTransferResult, is_busy_service
+from transfer.presence import Departures
 from transfer.redaction import Redact
 from transfer.redaction import redact as redact_secrets
 from transfer.telemetry import Spans
@@ -190,10 +191,12 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         super().complete(result)
 
     def cancel(self) -> None:
-        """Called by a session that closes, which may know sooner than we do that the caller has left."""
-        if not self.done():
+        """Called by a session that closes: the caller has left, which it may know sooner than we do, or the job shuts down."""
+        if self._result is not None and not self.done():
+            self.complete(self._result)
+        elif not self.done():
             here = self._room is not None and self._caller_identity in self._room.remote_participants
-            reason = TransferReason.FAILED if here else TransferReason.CALLER_HUNG_UP
+            reason = TransferReason.WORKER_STOPPING if here else TransferReason.CALLER_HUNG_UP
             self.complete(WarmTransferError(self._stopped.result() if self._stopped.done() else reason))
         super().cancel()
 
@@ -279,23 +282,25 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         others = list(room.remote_participants.values())
         caller = linked or (others[0] if len(others) == 1 else None)
         self._caller_identity, self._room = caller.identity if caller else None, room
-        room.on("participant_disconnected", self._on_participant_left)
+        self._departures = Departures(room, self._on_participant_left)
         room.on("disconnected", self._on_room_left)
         room.on("sip_dtmf_received", self._on_key)
         if not room.isconnected() or (self._caller_identity and self._caller_identity not in room.remote_participants):
             self._stop(TransferReason.CALLER_HUNG_UP)
 
     def _unwatch_caller(self, room: rtc.Room) -> None:
-        room.off("participant_disconnected", self._on_participant_left)
+        self._departures.close()
         room.off("disconnected", self._on_room_left)
         room.off("sip_dtmf_received", self._on_key)
 
-    def _on_participant_left(self, participant: rtc.RemoteParticipant) -> None:
-        if participant.identity == self._caller_identity:
+    def _on_participant_left(self, identity: str) -> None:
+        if identity == self._caller_identity:
             self._stop(TransferReason.CALLER_HUNG_UP)
 
-    def _on_room_left(self, reason: object) -> None:
-        self._stop(TransferReason.CALLER_HUNG_UP)
+    def _on_room_left(self, reason: rtc.DisconnectReason.ValueType) -> None:
+        """A job that shuts down leaves its room before it says a word of it; otherwise the room has ended with the caller."""
+        own_doing = reason == rtc.DisconnectReason.CLIENT_INITIATED
+        self._stop(TransferReason.WORKER_STOPPING if own_doing else TransferReason.CALLER_HUNG_UP)
 
     def _on_key(self, event: rtc.SipDTMF) -> None:
         by_caller = event.participant is not None and event.participant.identity == self._caller_identity
@@ -320,6 +325,8 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
             await asyncio.gather(updating, return_exceptions=True)
         self._enter(Phase.BRIDGE, attempt)
         await self._bridge(job, hold, attempt)
+        if attempt.consult.human_identity not in job.room.remote_participants:
+            raise WarmTransferError(TransferReason.HUMAN_HUNG_UP)  # in the same moment; the caller gets the agent back
         self._enter(Phase.BRIDGED, attempt)
         if self._after_bridge != "leave":
             returns = self._after_bridge == "return"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -18,7 +20,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def twilio(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Desk, Twilio]]:
-    from pathlib import Path
 
     async with (
         open_desk(tmp_path_factory.mktemp("desk"), Path(agent.__file__)) as desk,
@@ -34,7 +35,7 @@ async def twilio(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tupl
         assert twilio.active == []
 
 
-def order(desk: Desk, **parameters: object) -> None:
+def order(desk: Desk, **parameters: Any) -> None:
     desk.order("twilio", **{"phone_number": HUMAN, "twilio_from_number": NUMBER, **parameters})
 
 

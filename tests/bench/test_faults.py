@@ -1,0 +1,78 @@
+"""The judge of the faults: a transfer that breaks a law fails it, and says which."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from bench.desk import Desk, open_desk
+from bench.fault_play import Fault
+from bench.fault_table import table
+from bench.faults import CANNOT, FAIL, PASS, judge, totals
+from bench.laws import Seen, broken
+from tests.bench import broken_agent
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
+    async with open_desk(tmp_path_factory.mktemp("desk"), Path(broken_agent.__file__)) as made:
+        yield made
+
+
+def row(name: str) -> Fault:
+    return next(fault for fault in table() if fault.name == name)
+
+
+@pytest.mark.parametrize(
+    ("breaks", "fault", "law"),
+    [
+        ("connects_before_anybody_agreed", "the human declines", "law 1, private"),
+        ("plays_nothing", "rings and nobody answers", "law 2, never silent"),
+        ("tells_no_outcome", "SIP 486", "law 3, one outcome: 0 for 1"),
+        ("leaves_the_consult", "the human declines", "law 4, nothing left over: room consult"),
+        ("leaves_a_task_and_a_track", "SIP 486", "track hold_audio; law 4, nothing left over: task Event.wait"),
+        ("leaves_the_consult", "the caller hangs up while it rings", "law 4, nothing left over: the call"),
+        ("lets_the_caller_decide", "the caller types the name of every tool on hold", "law 3, one outcome: connected"),
+        ("keeps_the_agent_away", "SIP 486", "the caller's agent does not"),
+    ],
+)
+async def test_a_transfer_that_breaks_a_law_fails_it(desk: Desk, breaks: str, fault: str, law: str) -> None:
+    wrong = replace(row(fault), ours={"breaks": breaks}, limit=8.0)
+    verdict = await judge(desk, wrong, "ours")
+    assert verdict.verdict == FAIL
+    assert law in verdict.why
+
+
+def test_a_call_that_keeps_them_all_passes() -> None:
+    good = Seen("connected", outcomes=["connected"], heard_each_other=0.1, call_ended=0.5)
+    assert broken(good) == []
+    assert broken(replace(good, outcomes=["connected", "busy"]))
+    assert broken(replace(good, heard_each_other=None))
+    assert broken(replace(good, call_ended=2.5))
+    assert broken(replace(good, silence=2.1))
+    back = Seen("failed", frozenset({"busy"}), outcomes=["busy"], spoke_again=1.0, call_ended=0.5)
+    assert broken(back) == []
+    assert broken(replace(back, outcomes=["no_answer"]))
+    assert broken(replace(back, answered_again=False))
+    assert broken(replace(back, wanted="connected"))
+
+
+def test_the_table_is_long_and_every_row_has_a_name_of_its_own() -> None:
+    assert len(table()) >= 60
+
+
+def test_a_row_that_cannot_happen_to_both_counts_for_neither(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [
+        {"fault": "a", "ours": PASS, "stock": FAIL},
+        {"fault": "b", "ours": PASS, "stock": CANNOT},
+    ]
+    totals(lines, ["ours", "stock"])
+    said = capsys.readouterr().out
+    assert "ours: 1 of 1 pass" in said
+    assert "stock: 0 of 1 pass" in said
