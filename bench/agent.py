@@ -84,7 +84,7 @@ class Receptionist(Agent):
         self.session.say(GREETING, allow_interruptions=False)
 
     @function_tool
-    async def transfer_to_human(self, context: RunContext, destination: str, reason: str) -> str:
+    async def transfer_to_human(self, context: RunContext, destination: str, reason: str) -> str | None:
         """Puts the caller through to a colleague."""
         called = time.monotonic()
         context.disallow_interruptions()
@@ -109,7 +109,7 @@ class Receptionist(Agent):
             if "introduction" not in order["parameters"]:
                 await self.session.say(INTRODUCTION, allow_interruptions=False)
             self.session.shutdown()
-            return ""
+            return None
         finally:
             report |= {"ended": time.monotonic(), "room": self._job.room.name, "tracks": self._tracks()}
             write(report)

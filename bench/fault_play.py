@@ -72,6 +72,9 @@ class Fault:
     limit: float = OUTCOME_LIMIT
     mute: bool = False
     """True: the agent cannot speak afterwards."""
+    lost: bool = False
+    """True: the agent's connection is away so long that it is made anew, or given up: nobody can speak meanwhile, and what
+    the agent alone could end the server ends by its own time limits."""
     drain: int | None = None
     """Seconds that the worker waits for its calls when it is told to stop."""
     cannot: str = ""
@@ -85,12 +88,13 @@ class Play:
         self.desk, self.fault, self.task = desk, fault, task
         self.call: Call = desk.call(fault.on_call)
         self.seen = Seen(fault.ends, frozenset(fault.reasons.split() if task == "ours" else ()), fault.transfers)
-        self.seen.mute = fault.mute
+        self.seen.mute, self.seen.lost = fault.mute or fault.lost, fault.lost
         self.stopped = False
         """True when the worker has been told to stop."""
         self._done: dict[str, asyncio.Event] = {}
         self._hung_up_at: dict[str, float] = {}
         self._decided_at = 0.0
+        self._room = ""
         self._watching: asyncio.Task[None] | None = None
         self._ended_at: float | None = None
         """When no room and no leg was left."""
@@ -147,7 +151,10 @@ class Play:
 
     @property
     def caller(self) -> Participant:
-        return next(p for room in self.desk.server.rooms.all() for p in room.participants.values() if self._calls(p))
+        everybody = (p for room in self.desk.server.rooms.all() for p in room.participants.values())
+        found = next((p for p in everybody if self._calls(p)), None)
+        assert found, "the caller is in no room"
+        return found
 
     def _calls(self, participant: Participant) -> bool:
         return participant.identity == f"sip_{self.call.caller.number}"
@@ -155,7 +162,7 @@ class Play:
     @property
     def agent(self) -> WebRtcParticipant:
         """The caller's."""
-        found = next(p for p in self.caller.room.participants.values() if p.is_agent)
+        found = next((p for p in self.caller.room.participants.values() if p.is_agent), None)
         assert isinstance(found, WebRtcParticipant)
         return found
 
@@ -222,6 +229,7 @@ class Play:
         acting: list[asyncio.Task[None]] = []
         try:
             await call.dial(agent.GREETING)
+            self._room = self.caller.room.name
             if fault.before:
                 await fault.before(self)
             acting = [asyncio.create_task(self._act())]
@@ -246,7 +254,7 @@ class Play:
 
     async def _meet(self, do: Act) -> None:
         """A moment that never comes is for the judge to see in what came of the call."""
-        with contextlib.suppress(AssertionError, TimeoutError, StopIteration):
+        with contextlib.suppress(AssertionError, TimeoutError):
             await do(self)
 
     def _outcomes(self) -> list[dict[str, Any]]:
@@ -324,7 +332,7 @@ class Play:
     async def _ends(self) -> None:
         """The caller hangs up, if nobody has ended the call; then everything ends."""
         if not self._call_is_over(self.seen.outcomes[-1:] == ["connected"]):
-            with contextlib.suppress(AssertionError, StopIteration):
+            with contextlib.suppress(AssertionError):
                 await until(self._agent_is_there, "the agent's connection is back", BACK_LIMIT, every=0.05)
             await self.hang_up("caller")
         assert self._watching
@@ -350,10 +358,14 @@ class Play:
 
     def _agent_is_there(self) -> bool:
         """What the clocks of law 4 are about begins when the signalling works."""
-        return self.stopped or self.agent.websocket is not None
+        if self.stopped or not self.call.caller.in_call:
+            return True
+        agents = [p for p in self.caller.room.participants.values() if isinstance(p, WebRtcParticipant)]
+        return any(agent.websocket is not None for agent in agents) or not self.desk.server.dispatcher.jobs
 
     def _nothing_there(self) -> bool:
-        return not (self.desk.server.rooms.all() or any(phone.in_call for phone in self.call.phones))
+        rooms = [room for room in self.desk.server.rooms.all() if not (self.fault.lost and room.name == self._room)]
+        return not (rooms or any(phone.in_call for phone in self.call.phones))
 
 
 def _short(room: Room) -> str:

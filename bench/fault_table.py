@@ -317,7 +317,9 @@ def _server() -> list[Fault]:
         limit = CUT_LIMIT if seconds > 10 else 20.0
         for when, moment in CUTS.items():
             do = at(moment, websockets_cut(seconds))
-            rows.append(Fault(f"the signalling is cut for {seconds:g} s {when}", "either", do=do, limit=limit))
+            rows.append(
+                Fault(f"the signalling is cut for {seconds:g} s {when}", "either", do=do, limit=limit, lost=seconds > 1)
+            )
     return rows
 
 

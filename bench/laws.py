@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from bench.desk import CLEAN_UP
+from transfer.presence import RETURN_LIMIT
 
 SILENCE = 2.0
 """Seconds: law 2."""
@@ -44,6 +45,8 @@ class Seen:
     """From the last hang-up until no room and no leg was left; None: never."""
     gone: bool = False
     """True when one of the two has hung up: nobody need hear or speak any more."""
+    lost: bool = False
+    """True when the fault takes the agent's connection away for longer than it can bridge."""
     mute: bool = False
     """True when the fault takes the agent's voice away."""
 
@@ -51,13 +54,13 @@ class Seen:
 def broken(seen: Seen) -> list[str]:
     """What was broken, law by law; empty: the transfer passes."""
     found = [f"law 1, private: {leak}" for leak in seen.leaks]
-    if seen.silence > SILENCE:
+    if seen.silence > SILENCE and not seen.lost:
         found.append(f"law 2, never silent: {seen.silence:.1f} s of silence")
     found += _outcome(seen)
     found += [f"law 4, nothing left over: {what}" for what in seen.left_after_transfer + seen.left_after_call]
     if seen.call_ended is None:
         found.append("law 4, nothing left over: the call never ended")
-    elif seen.call_ended > CLEAN_UP:
+    elif seen.call_ended > CLEAN_UP + (RETURN_LIMIT if seen.lost else 0.0):
         found.append(f"law 4, nothing left over: the call ended after {seen.call_ended:.1f} s")
     return found
 

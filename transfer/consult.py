@@ -179,7 +179,7 @@ class Consult:
         self.room.on("participant_attributes_changed", lambda changed, participant: self._on_participant(participant))
         self.room.on("track_published", lambda publication, participant: self._on_participant(participant))
         self._departures = Departures(self.room, self._on_leave)
-        self.room.on("disconnected", lambda reason: self.human_left.set())
+        self.room.on("disconnected", self._on_lost)
         self.room.on("sip_dtmf_received", self._on_key)
         self.on_repeat: Callable[[], None] = lambda: None
         self.transcript: list[Said] = []
@@ -245,6 +245,12 @@ class Consult:
         if identity == self.human_identity:
             self.human_left.set()
 
+    def _on_lost(self, reason: rtc.DisconnectReason.ValueType) -> None:
+        """The room has been deleted, or our connection is lost for good."""
+        if self.agent is not None and reason != rtc.DisconnectReason.ROOM_DELETED:
+            self.agent.decide(WarmTransferError(TransferReason.FAILED, "the connection to the consult was lost"))
+        self.human_left.set()
+
     def _on_words(self, event: UserInputTranscribedEvent) -> None:
         if event.is_final:
             self._note("human", event.transcript)
@@ -297,6 +303,7 @@ class Consult:
         deleted = await self._delete_room()
         if not deleted:
             await self._hang_up()
+        away = self._departures.is_away
         still_connecting = self._connecting is not None and not self._connecting.done()
         if self._connecting is not None:
             await asyncio.wait({self._connecting}, timeout=CONNECT_LIMIT)
@@ -304,7 +311,7 @@ class Consult:
         await self.room.disconnect()
         if self.ending is not None:
             await asyncio.wait({self.ending}, timeout=CONNECT_LIMIT)
-        if still_connecting or not deleted:
+        if away or still_connecting or not deleted:
             await self._delete_room()  # our late arrival has made it anew, or the server did not do it at first
 
     async def _delete_room(self) -> bool:

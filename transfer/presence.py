@@ -31,6 +31,11 @@ class Departures:
         for event, handler in self._handlers:
             room.on(event, handler)  # type: ignore[arg-type]
 
+    @property
+    def is_away(self) -> bool:
+        """True while the connection is being made anew."""
+        return self._away
+
     def close(self) -> None:
         for event, handler in self._handlers:
             self._room.off(event, handler)  # type: ignore[arg-type]
