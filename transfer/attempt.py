@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from livekit.agents import AgentSession, JobContext
+from livekit.agents import AgentSession, JobContext, llm
+from livekit.agents.utils import is_given
 from livekit.agents.voice.turn import TurnHandlingOptions
 
 from transfer import prompts
@@ -19,12 +20,19 @@ from transfer.consult import Consult, ConsultAgent, consult_session
 from transfer.dial import Destination, Origination
 from transfer.events import Phase
 from transfer.outcome import AttemptRecord, TransferReason, WarmTransferError
+from transfer.screen import Answerer, from_model
 from transfer.telemetry import Spans
 
 logger = logging.getLogger("transfer")
 
 SILENCE_BEFORE_BRIEFING = 1.0
 """Seconds after pick-up: a human who says nothing is spoken to."""
+OPINION_LIMIT = 2.0
+"""Seconds that the model has to say who picked up."""
+AFTER_THE_BEEP = 1.5
+"""Seconds of silence after which a voicemail has said all, beep included."""
+VOICEMAIL_LIMIT = 40.0
+"""Seconds that a voicemail's greeting may take; then no message is left."""
 HEARING_OUT_LIMIT = 6.0
 """Seconds for which a line that is never quiet is listened to; noise is no reason never to speak."""
 BRIEFING_GRACE = 0.5
@@ -65,6 +73,8 @@ class ConsultOptions:
     turn_handling: TurnHandlingOptions
     deadline: float
     """Seconds from pick-up to a decision."""
+    voicemail_message: str = ""
+    """What a voicemail is told; empty: nothing."""
 
 
 class PhaseClock:
@@ -130,7 +140,10 @@ class Attempt:
             spoken_to = self.clock.phase in (Phase.BRIEF, Phase.BRIDGE) and not self.consult.human_left.is_set()
             self.clock.enter(Phase.FAILED if failure else Phase.BRIDGED, time.monotonic())
             goodbye = GOODBYES.get(failure.reason) if failure and spoken_to else None
-            self._closing = asyncio.create_task(self._close(goodbye))
+            message = (
+                failure is not None and failure.reason is TransferReason.VOICEMAIL and self.options.voicemail_message
+            )
+            self._closing = asyncio.create_task(self._leave_message(message) if message else self._close(goodbye))
         return self._closing
 
     @property
@@ -144,6 +157,19 @@ class Attempt:
         await self.consult.close()
         status = self.failure.sip_status_code if self.failure else None
         self.spans.end_attempt(self.number, self.failure.reason if self.failure else "connected", status)
+
+    async def _leave_message(self, text: str) -> None:
+        """After the greeting and the beep; the caller need not wait for it."""
+        agent = self.consult.agent
+        assert agent
+        try:
+            async with asyncio.timeout(VOICEMAIL_LIMIT):
+                await agent.line.quiet_for(AFTER_THE_BEEP)
+                await self.consult.session.interrupt(force=True)
+                await self.consult.session.say(text, allow_interruptions=False).wait_for_playout()
+        except (TimeoutError, RuntimeError):
+            logger.info("the message could not be left")
+        await self._close(None)
 
     async def _say_goodbye(self, prompt: str, limit: float) -> None:
         """A last sentence to the human, as far as one can still be said."""
@@ -182,7 +208,12 @@ class Attempt:
         if self.caller.turn_detection is not None:
             options["turn_detection"] = self.caller.turn_detection
         options = {**options, **self.options.turn_handling}
-        agent = ConsultAgent(on_hello=self._hello.set, on_words=self._words.set, **self.options.agent)
+        agent = ConsultAgent(
+            on_hello=self._hello.set,
+            on_words=self._words.set,
+            walks_menus=bool(self.destination.dtmf),
+            **self.options.agent,
+        )
         try:
             async with asyncio.timeout(JOIN_LIMIT):
                 await self.consult.join(consult_session(self.caller, options), agent)
@@ -232,15 +263,55 @@ class Attempt:
             return
         self._enter(Phase.BRIEF)
         # Not to be interrupted: the words of the hello itself arrive while it is said.
+        await self._say_opening()
+        await self._hear_out()
+        if agent.line.is_long and agent.answerer is None:
+            agent.take_for(await self._second_opinion())
+        while agent.answerer is not None and not agent.decision.done():
+            await self._wait_for_a_person(agent)
+        await self.briefing.settle(BRIEFING_GRACE)
+        agent.briefed = True
+        await self._say_briefing()
+
+    async def _say_opening(self) -> None:
         await self.briefing.opening.say(self.consult.session, allow_interruptions=False).wait_for_playout()
+
+    async def _hear_out(self) -> None:
+        agent = self.consult.agent
+        assert agent
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(HEARING_OUT_LIMIT):
                 while not agent.line.is_quiet or self.consult.session.user_state == "speaking":
                     self._words.clear()
                     await self._words.wait()
-        await self.briefing.settle(BRIEFING_GRACE)
-        agent.briefed = True
-        await self._say_briefing()
+
+    async def _second_opinion(self) -> Answerer | None:
+        """Of the model, on a greeting that is too long for a hello and has none of the words that machines use."""
+        model = self.options.agent["llm"] if is_given(self.options.agent["llm"]) else self.caller.llm
+        words = " ".join(said.text for said in self.consult.transcript if said.who == "human")
+        if not isinstance(model, llm.LLM) or not words:
+            return None
+        request = llm.ChatContext.empty()
+        request.add_message(role="system", content=prompts.read("transfer/screen.txt", words=words))
+        request.add_message(role="user", content="Who is it?")
+        try:
+            async with asyncio.timeout(OPINION_LIMIT):
+                return from_model((await model.chat(chat_ctx=request).collect()).text)
+        except Exception as error:  # whatever is wrong with the model, people are briefed
+            logger.info("no second opinion on who picked up: %s", type(error).__name__)
+            return None
+
+    async def _wait_for_a_person(self, agent: ConsultAgent) -> None:
+        """Tells an assistant who we are, nothing of the caller, and waits until somebody else speaks."""
+        session = self.consult.session
+        if agent.answerer is Answerer.ASSISTANT:
+            answer = session.say(prompts.read("transfer/screening_answer.txt"), allow_interruptions=False)
+            await answer.wait_for_playout()
+        self._words.clear()
+        await self._words.wait()
+        await self._hear_out()
+        if agent.answerer is None:
+            await self._say_opening()
 
     async def _say_briefing(self) -> None:
         """All about the caller, and the question."""

@@ -34,7 +34,7 @@ from transfer.livekit_adapter import server_url
 from transfer.masking import mask
 from transfer.outcome import TransferReason, WarmTransferError
 from transfer.presence import Departures
-from transfer.screen import HelloWatch, is_plain_acceptance, is_voicemail_greeting
+from transfer.screen import Answerer, HelloWatch, answerer, is_plain_acceptance
 
 logger = logging.getLogger("transfer")
 
@@ -68,15 +68,22 @@ class ConsultAgent(Agent):
         on_hello: Callable[[], None],
         on_words: Callable[[], None],
         tools: list[llm.Tool | llm.Toolset],
+        walks_menus: bool = False,
         **values: Any,
     ) -> None:
-        """Before the briefing: `on_hello` when an utterance is over, `on_words` when its words are known."""
+        """Before the briefing: `on_hello` when an utterance is over, `on_words` when its words are known.
+
+        `walks_menus`: keys are sent, so a phone menu is on the way to the human and not the end of it.
+        """
         self.decision: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
         self.briefed = False
         """True once the briefing has begun; before, nothing is answered."""
         self.asked = False
         """True once the human has heard the whole briefing: a plain yes answers it."""
         self.line = HelloWatch()
+        self.answerer: Answerer | None = None
+        """Who spoke last, when it was not the person that was called."""
+        self._walks_menus = walks_menus
         self.spoken_to = False
         """True once somebody has said something or pressed a key, though the turn may not be over."""
         self._on_hello, self._on_words = on_hello, on_words
@@ -111,10 +118,21 @@ class ConsultAgent(Agent):
         if not event.transcript.strip():
             return
         self.spoken_to = True
-        if not self.briefed and is_voicemail_greeting(event.transcript):
-            self.decide(WarmTransferError(TransferReason.VOICEMAIL))
-        elif not self.briefed and event.is_final:
+        if self.briefed:
+            return
+        heard = answerer(event.transcript)
+        if heard or event.is_final:
+            self.take_for(heard)
+        if event.is_final and not self.decision.done():
             self._on_words()
+
+    def take_for(self, heard: Answerer | None) -> None:
+        """Nobody is there behind a voicemail, nor behind a menu without the keys for it; an assistant may fetch somebody."""
+        self.answerer = heard
+        if heard is Answerer.VOICEMAIL:
+            self.decide(WarmTransferError(TransferReason.VOICEMAIL))
+        elif heard is Answerer.MENU and not self._walks_menus:
+            self.decide(WarmTransferError(TransferReason.PHONE_MENU))
 
     async def connect_to_caller(self) -> None:
         """Called when the human agent wants to connect to the caller."""

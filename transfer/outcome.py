@@ -22,6 +22,7 @@ class TransferReason(StrEnum):
     WRONG_NUMBER = "wrong_number"
     TRUNK_ERROR = "trunk_error"
     VOICEMAIL = "voicemail"
+    PHONE_MENU = "phone_menu"
     NOBODY_SPOKE = "nobody_spoke"
     DECLINED = "declined"
     HUMAN_HUNG_UP = "human_hung_up"
@@ -104,6 +105,7 @@ GO_ON_AFTER = frozenset(
         TransferReason.WRONG_NUMBER,
         TransferReason.TRUNK_ERROR,
         TransferReason.VOICEMAIL,
+        TransferReason.PHONE_MENU,
         TransferReason.NOBODY_SPOKE,
         TransferReason.DECLINED,
         TransferReason.HUMAN_HUNG_UP,

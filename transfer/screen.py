@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
+from enum import StrEnum
 
 import numpy as np
 from livekit import rtc
@@ -16,6 +18,43 @@ VOICEMAIL_WORDS = re.compile(
     re.IGNORECASE,
 )
 """What answering machines say, and people who answer a telephone do not: "can they leave a message?" is a person."""
+
+MENU_WORDS = re.compile(
+    r"\b(press|dial|push|enter) (\d|zero|one|two|three|four|five|six|seven|eight|nine|star|pound|hash)\b|main menu"
+    r"|(listen (carefully )?|our )(to )?(the )?(following )?(menu )?options have|say or press|your party's extension",
+    re.IGNORECASE,
+)
+"""What phone menus say."""
+ASSISTANT_WORDS = re.compile(
+    r"(state|record|say|tell (me|us)|leave) your name (and|after)|call[- ]screening|screen(s|ing) (this|their|your|the) calls?"
+    r"|(your )?name and (the )?(reason|why|what)|(why|reason) (you are|you're|for) (your )?call(ing)?",
+    re.IGNORECASE,
+)
+"""What assistants say that answer for somebody and ask who is there."""
+WAITING_WORDS = re.compile(
+    r"(stay|remain|hold) on the line|please (hold|wait|stand by)|(connecting|transferring|putting) you (now|through)?"
+    r"|if (they are|they're|he is|she is|the person is) available|(just )?(one|a) moment",
+    re.IGNORECASE,
+)
+"""What is said, by a machine or a secretary, before somebody else comes to the phone."""
+
+
+class Answerer(StrEnum):
+    """Who speaks, when it is not the person who was called."""
+
+    VOICEMAIL = "voicemail"
+    MENU = "menu"
+    ASSISTANT = "assistant"
+    WAITING = "waiting"
+
+
+_WORDS = {
+    Answerer.VOICEMAIL: VOICEMAIL_WORDS,
+    Answerer.ASSISTANT: ASSISTANT_WORDS,
+    Answerer.MENU: MENU_WORDS,
+    Answerer.WAITING: WAITING_WORDS,
+}
+"""The first that fits counts: a voicemail may speak of keys as well."""
 
 _POLITE = r"(?:please|thanks|thank you|sure|ok|okay|yes|go ahead|of course)"
 _YES = (
@@ -36,8 +75,14 @@ PAUSE = 0.25
 """Seconds of silence after which a hello is over."""
 
 
-def is_voicemail_greeting(text: str) -> bool:
-    return bool(VOICEMAIL_WORDS.search(text))
+def answerer(text: str) -> Answerer | None:
+    """Who says such words on picking up; None: it may well be a person."""
+    return next((kind for kind, words in _WORDS.items() if words.search(text)), None)
+
+
+def from_model(word: str) -> Answerer | None:
+    """What the model, asked by `prompts/transfer/screen.txt`, took the speaker for; None: a person, or no clear answer."""
+    return next((kind for kind in Answerer if kind in word.lower()), None)
 
 
 def is_plain_acceptance(text: str) -> bool:
@@ -54,6 +99,8 @@ class HelloWatch:
         """True once somebody has said a word or two and paused."""
         self.last_loud = 0.0
         """`time.monotonic()` of the last speech."""
+        self.is_long = False
+        """True when the first words went on for longer than a hello."""
         self._peak = 0.0
         self._spoken = 0.0
         self._paused = 0.0
@@ -69,6 +116,7 @@ class HelloWatch:
             self.last_loud = time.monotonic()
         elif self._spoken:
             self._paused += frame.duration
+        self.is_long = self.is_long or (not self.over and self._spoken > LONGEST_HELLO)
         ended = not self.over and self._paused >= PAUSE and LEAST_HELLO <= self._spoken <= LONGEST_HELLO
         self.over = self.over or ended
         return ended
@@ -77,3 +125,11 @@ class HelloWatch:
     def is_quiet(self) -> bool:
         """True when nobody speaks just now."""
         return time.monotonic() - self.last_loud > PAUSE
+
+    async def quiet_for(self, seconds: float) -> None:
+        """Returns when nobody has spoken for so long."""
+        while True:
+            left = self.last_loud + seconds - time.monotonic()
+            if left <= 0:
+                return
+            await asyncio.sleep(left)

@@ -81,6 +81,7 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         introduction: str | None = None,
         after_bridge: AfterBridge = "end",
         consult_deadline: float = DEFAULT_CONSULT_DEADLINE,
+        voicemail_message: str = "",
         redact: Redact = redact_secrets,
         on_event: EventListener | None = None,
     ) -> None:
@@ -114,6 +115,8 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
                 then ("return"), so that the agent can go on with the caller; `ended_by` of the result tells who hung up
                 first. Or the agent leaves the room and the line is not watched ("leave").
             consult_deadline: Seconds from pick-up until the human must have decided.
+            voicemail_message: Said to a voicemail after its beep, such as who called and the number to call back; nothing
+                about the caller belongs there. Empty: it is hung up on. The caller does not wait for it.
             redact: Takes out of the conversation what neither a model nor the human may hear; `keep_all` takes out nothing.
             on_event: Called with each TransferEvent.
 
@@ -148,6 +151,7 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
             },
             turn_handling=options.turn_options(turn_handling, turn_detection, allow_interruptions),
             deadline=consult_deadline,
+            voicemail_message=voicemail_message,
         )
         if target_phone_number:
             logger.warning("`target_phone_number` is deprecated, use `sip_call_to` instead")

@@ -11,7 +11,6 @@ from livekit.agents import llm
 from transfer import brief
 from transfer.masking import mask
 from transfer.redaction import REMOVED, redact
-from transfer.screen import is_voicemail_greeting
 
 
 def talk(*lines: tuple[str, str]) -> llm.ChatContext:
@@ -120,35 +119,6 @@ async def test_a_model_that_stalls_is_given_up(monkeypatch: pytest.MonkeyPatch) 
 
 async def test_a_caller_who_said_nothing_is_announced_all_the_same() -> None:
     assert "asked to speak to a person" in (await settled(None, None)).details.text
-
-
-@pytest.mark.parametrize(
-    "greeting",
-    [
-        "You have reached the voicemail of Sarah.",
-        "Please leave a message after the tone.",
-        "Leave your message after the beep.",
-        "I'm not available to take your call right now.",
-        "Sorry, I can't come to the phone.",
-        "The mailbox is full.",
-    ],
-)
-def test_an_answering_machine_is_known_by_its_words(greeting: str) -> None:
-    assert is_voicemail_greeting(greeting)
-
-
-@pytest.mark.parametrize(
-    "hello",
-    [
-        "Hello, this is Sarah.",
-        "Billing, good morning.",
-        "You have reached the sales desk, Tom speaking.",
-        "I can't take your call right now, I am in a meeting.",
-        "Sorry, can they leave a message?",
-    ],
-)
-def test_a_person_is_not_taken_for_a_machine(hello: str) -> None:
-    assert not is_voicemail_greeting(hello)
 
 
 @pytest.mark.parametrize(

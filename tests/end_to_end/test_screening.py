@@ -1,0 +1,93 @@
+"""Who picks up is not always the person that was called: nothing about the caller is said to anybody else."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytest_asyncio
+
+from bench import agent
+from bench.desk import CLEAN_UP, HUMAN, Call, Desk, open_desk
+from lab.sip import g711
+from tests.lab.support import LIMIT, until
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("no_call_left")]
+
+OPENING = "with a caller for you."
+ABOUT_THE_CALLER = "question about my bill"
+MENU = "Thank you for calling. For sales, press one. For support, press two."
+ASSISTANT = "Please state your name and why you are calling."
+VOICEMAIL = "Please leave a message after the tone."
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
+    async with open_desk(tmp_path_factory.mktemp("desk"), Path(agent.__file__)) as made:
+        yield made
+
+
+async def picked_up_with(desk: Desk, words: str, **parameters: object) -> Call:
+    desk.order("ours", **{"sip_call_to": HUMAN, **parameters})  # type: ignore[arg-type]
+    call = desk.call()
+    await call.ask_for_a_person(agent.GREETING)
+    await call.human.wait_for("answered", LIMIT)
+    call.say(call.human, words)
+    return call
+
+
+def nothing_told(call: Call) -> bool:
+    return ABOUT_THE_CALLER not in call.heard(call.human, call.started)
+
+
+async def test_a_phone_menu_is_no_person(desk: Desk) -> None:
+    call = await picked_up_with(desk, MENU)
+    assert (await desk.report())["outcome"] == "phone_menu"
+    assert nothing_told(call)
+    await until(lambda: not call.human.in_call, "it is hung up", CLEAN_UP)
+
+
+async def test_a_menu_on_the_way_is_walked_with_keys_and_the_person_behind_it_briefed(desk: Desk) -> None:
+    call = await picked_up_with(desk, MENU, dtmf="ww2")
+    assert (await call.human.wait_for("key", LIMIT)).detail == "2"
+    await call.hears(call.human, OPENING)
+    assert nothing_told(call)
+    call.say(call.human, "Support, this is Sarah.")
+    await call.hears(call.human, ABOUT_THE_CALLER)
+    await call.human.press("1")
+    assert (await desk.report())["outcome"] == "connected"
+
+
+async def test_an_assistant_is_told_who_calls_and_the_person_it_fetches_is_briefed(desk: Desk) -> None:
+    call = await picked_up_with(desk, ASSISTANT)
+    await call.hears(call.human, "This is the assistant of the front desk.")
+    call.say(call.human, "Thanks, please stay on the line.")
+    call.human.say(np.zeros(g711.RATE, np.int16))  # somebody is fetched
+    await call.human.spoken()
+    assert nothing_told(call)
+    call.say(call.human, "Hello, this is Sarah.")
+    await call.hears(call.human, ABOUT_THE_CALLER)
+    await call.human.press("1")
+    assert (await desk.report())["outcome"] == "connected"
+
+
+async def test_a_long_greeting_without_known_words_is_judged_by_the_model(desk: Desk) -> None:
+    long = (
+        "Good morning and welcome to the Northwind service line, " + "where all our agents are happy to help you, " * 6
+    )
+    call = await picked_up_with(desk, long)
+    assert (await desk.report())["outcome"] == "phone_menu"
+    assert nothing_told(call)
+
+
+async def test_a_voicemail_is_left_a_message_while_the_caller_is_told(desk: Desk) -> None:
+    message = "This is Northwind. Please call us back."
+    call = await picked_up_with(desk, VOICEMAIL, voicemail_message=message)
+    report = await desk.report()
+    assert report["outcome"] == "voicemail"
+    await call.hears(call.caller, "nobody answers")
+    await call.hears(call.human, "Please call us back.")
+    assert nothing_told(call)
+    await until(lambda: not call.human.in_call, "it is hung up", CLEAN_UP)
