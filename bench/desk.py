@@ -20,6 +20,7 @@ from lab.lab import AGENT_NAME, CALLER, FRONT_DESK, ROOT, ai_environment, wire
 from lab.play.judge import OTHER, PILOTS, pilot_present, runs
 from lab.play.worker import WorkerProcess
 from lab.server import LabServer, ServerSettings
+from lab.server.settings import Edition
 from lab.sip import Answer, Phone, PhoneExchange, SipGateway, g711
 from lab.sip.phones import Behaviour
 from lab.waiting import LIMIT, until
@@ -55,8 +56,8 @@ class Desk:
         self.worker = WorkerProcess({**self.environment, **environment}, self.folder / "worker.log", self.program)
         await self.worker.start()
 
-    def call(self, on_call: Behaviour | None = None) -> Call:
-        call = Call(self, on_call or Answer(after=0.2))
+    def call(self, on_call: Behaviour | None = None, caller: str = CALLER, human: str = HUMAN) -> Call:
+        call = Call(self, on_call or Answer(after=0.2), caller, human)
         self.calls.append(call)
         return call
 
@@ -88,10 +89,10 @@ class Desk:
 class Call:
     """Two people and what comes of their call."""
 
-    def __init__(self, desk: Desk, on_call: Behaviour) -> None:
+    def __init__(self, desk: Desk, on_call: Behaviour, caller: str, human: str) -> None:
         self.desk = desk
-        self.caller = desk.exchange.phone(CALLER, pilot_hertz=PILOTS["caller"])
-        self.human = desk.exchange.phone(HUMAN, on_call=on_call, pilot_hertz=PILOTS["human"])
+        self.caller = desk.exchange.phone(caller, pilot_hertz=PILOTS["caller"])
+        self.human = desk.exchange.phone(human, on_call=on_call, pilot_hertz=PILOTS["human"])
         self.phones = [self.caller, self.human]
         self.started = time.monotonic()
         self._known_until: dict[str, float] = {}
@@ -202,7 +203,7 @@ class Call:
 
 @contextlib.asynccontextmanager
 async def open_desk(
-    folder: Path, program: Path = ROOT / "agent.py", settings: AiSettings | None = None
+    folder: Path, program: Path = ROOT / "agent.py", settings: AiSettings | None = None, edition: Edition = "cloud"
 ) -> AsyncIterator[Desk]:
     """A lab with `program` as its worker; afterwards nothing of any call is left on it."""
     settings = replace(settings or AiSettings(), engine="instant", events=folder / "ai.jsonl")
@@ -211,7 +212,7 @@ async def open_desk(
     profile.write_text(
         numbers.replace(f'number = "{HUMAN}"', f'number = "{HUMAN}"\nringing_timeout = {RINGING_TIMEOUT}')
     )
-    server = LabServer(ServerSettings())
+    server = LabServer(ServerSettings(edition=edition))
     gateway = SipGateway(server)
     async with (
         PhoneExchange() as exchange,

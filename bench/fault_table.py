@@ -365,6 +365,14 @@ def _worker() -> list[Fault]:
 
 
 def table() -> list[Fault]:
-    rows = [Fault("nothing", "connected"), *_refusals(), *_people(), *_models(), *_server(), *_worker()]
+    rows = [
+        Fault("nothing", "connected"),
+        Fault("ten transfers at once", "connected", calls=10),
+        *_refusals(),
+        *_people(),
+        *_models(),
+        *_server(),
+        *_worker(),
+    ]
     assert len({row.name for row in rows}) == len(rows)
     return rows

@@ -49,6 +49,8 @@ class Profile:
     """Answers by question."""
     directory: dict[str, Destination]
     after_transfer: AfterBridge
+    voicemail_message: str
+    """What a colleague's voicemail is told; empty: nothing."""
     """What happens when a colleague hangs up and the caller stays."""
 
     def facts(self) -> str:
@@ -120,6 +122,7 @@ def read_profile(path: Path) -> Profile:
         faq=_faq(root),
         directory=_directory(root.sub("directory")),
         after_transfer=_after_transfer(root.sub("transfer")),
+        voicemail_message=_voicemail_message(root.sub("transfer")),
     )
     if root.problems:
         raise ConfigurationError(root.problems)
@@ -138,13 +141,17 @@ def _timezone(business: _Section) -> ZoneInfo | None:
 
 
 def _after_transfer(section: _Section) -> AfterBridge:
-    section.only("after")
+    section.only("after", "voicemail_message")
     value = section.table.get("after", "return")
     if value not in get_args(AfterBridge):
         section.say("after", f"is {value!r}: write one of {', '.join(get_args(AfterBridge))}")
         return "return"
     after: AfterBridge = value
     return after
+
+
+def _voicemail_message(section: _Section) -> str:
+    return section.text("voicemail_message") if "voicemail_message" in section.table else ""
 
 
 def _hours(section: _Section) -> dict[str, str]:

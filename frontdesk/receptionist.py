@@ -74,6 +74,7 @@ class FrontDeskAgent(Agent):
                 chat_ctx=self.chat_ctx,
                 introduction=prompts.read("frontdesk/introduction.txt"),
                 after_bridge=self._profile.after_transfer,
+                voicemail_message=self._profile.voicemail_message,
             )
         except WarmTransferError as error:
             # What comes now may be interrupted again; else the caller's words over it are thrown away.
