@@ -15,8 +15,9 @@ DEFAULT_TOLERANCE = 0.34
 Person = Literal["caller", "human"]
 PEOPLE = ("caller", "human")
 ON_CALL = ("answer", "ring", "refuse", "voicemail")
-OUTCOMES = ("connected", "none", "busy", "no_answer", "declined_by_phone", "declined", "voicemail", "caller_hung_up",
-            "human_hung_up", "unreachable", "wrong_number")  # fmt: skip
+OUTCOMES = ("connected", "none", "busy", "no_answer", "declined_by_phone", "declined", "voicemail", "phone_menu",
+            "nobody_spoke", "caller_hung_up", "caller_cancelled", "human_hung_up", "unreachable", "wrong_number", "trunk_error",
+            "consult_deadline", "hold_limit", "bridge_failed")  # fmt: skip
 STEP_KEYS = ("who", "wait_for", "after", "limit", "say", "press", "hang_up")
 CUE = re.compile(r"heard|rings|picked_up|stops_ringing|phase:[a-z_]+")
 

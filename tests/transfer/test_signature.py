@@ -9,10 +9,18 @@ import pytest
 from livekit import api
 from livekit.agents import BuiltinAudioClip, ToolError, function_tool
 from livekit.agents.beta.workflows import WarmTransferTask as StockTask
+from livekit.agents.beta.workflows.warm_transfer import TwilioConnectorWarmTransferTask as StockTwilioTask
 
-from transfer import TransferReason, WarmTransferError, WarmTransferResult, WarmTransferTask
+from transfer import (
+    TransferReason,
+    TwilioConnectorWarmTransferTask,
+    WarmTransferError,
+    WarmTransferResult,
+    WarmTransferTask,
+)
 from transfer.consult import ConsultAgent
 from transfer.dial import Line
+from transfer.twilio import SIP_ONLY
 
 
 @pytest.fixture(autouse=True)
@@ -116,3 +124,27 @@ async def test_a_task_completed_from_outside_is_told_to_its_run() -> None:
     task.complete(ToolError("enough"))
     assert task._stopped.result() is TransferReason.FAILED
     await asyncio.sleep(0)
+
+
+def test_every_parameter_of_the_stock_connector_task_is_taken() -> None:
+    ours = inspect.signature(TwilioConnectorWarmTransferTask.__init__).parameters
+    others = inspect.signature(WarmTransferTask.__init__).parameters.keys() - SIP_ONLY
+    for name, stock in inspect.signature(StockTwilioTask.__init__).parameters.items():
+        assert name in ours or name in others, f"{name} is missing"
+        if name in ours:
+            assert repr(ours[name].default) == repr(stock.default), name
+
+
+async def test_the_connector_task_needs_credentials_and_a_number_for_its_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ValueError, match="TWILIO_ACCOUNT_SID"):
+        TwilioConnectorWarmTransferTask("+15105550123", twilio_from_number="+15550100")
+    monkeypatch.setenv("TWILIO_ACCOUNT_SID", "AC1")
+    monkeypatch.setenv("TWILIO_AUTH_TOKEN", "secret")
+    with pytest.raises(ValueError, match="original_caller_number"):
+        TwilioConnectorWarmTransferTask("+15105550123", twilio_from_number="+15550100", twilio_call_token="t")
+    with pytest.raises(ValueError, match="sip_headers"):
+        TwilioConnectorWarmTransferTask("+15105550123", twilio_from_number="+15550100", sip_headers={})
+    task = TwilioConnectorWarmTransferTask("+15105550123", twilio_from_number="+15550100")
+    assert "secret" not in repr(task._options)

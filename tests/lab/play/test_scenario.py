@@ -13,6 +13,7 @@ GOOD = (FOLDER / "accept.toml").read_text()
 
 def test_the_calls_that_everybody_needs_are_there() -> None:
     wanted = {"accept", "decline", "busy", "no-answer", "voicemail", "hangup-on-hold", "question", "no-transfer"}
+    wanted |= {"phone-menu", "call-screening", "silence"}
     assert wanted <= set(names())
     for name in names():
         scenario = load(name)
@@ -41,5 +42,5 @@ def test_a_slip_is_one_line_with_file_and_key(tmp_path: Path, old: str, new: str
 
 
 def test_an_unknown_scenario_is_answered_with_those_that_exist() -> None:
-    with pytest.raises(ScenarioError, match="accept, busy, decline"):
+    with pytest.raises(ScenarioError, match="accept, busy, call-screening"):
         load("lunch")
