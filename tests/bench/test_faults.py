@@ -12,8 +12,7 @@ import pytest_asyncio
 from bench.desk import Desk, open_desk
 from bench.fault_play import Fault
 from bench.fault_table import table
-from bench.faults import CANNOT, FAIL, PASS, judge, totals
-from bench.laws import Seen, broken
+from bench.faults import FAIL, judge
 from tests.bench import broken_agent
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -47,32 +46,3 @@ async def test_a_transfer_that_breaks_a_law_fails_it(desk: Desk, breaks: str, fa
     verdict = await judge(desk, wrong, "ours")
     assert verdict.verdict == FAIL
     assert law in verdict.why
-
-
-def test_a_call_that_keeps_them_all_passes() -> None:
-    good = Seen("connected", outcomes=["connected"], heard_each_other=0.1, call_ended=0.5)
-    assert broken(good) == []
-    assert broken(replace(good, outcomes=["connected", "busy"]))
-    assert broken(replace(good, heard_each_other=None))
-    assert broken(replace(good, call_ended=2.5))
-    assert broken(replace(good, silence=2.1))
-    back = Seen("failed", frozenset({"busy"}), outcomes=["busy"], spoke_again=1.0, call_ended=0.5)
-    assert broken(back) == []
-    assert broken(replace(back, outcomes=["no_answer"]))
-    assert broken(replace(back, answered_again=False))
-    assert broken(replace(back, wanted="connected"))
-
-
-def test_the_table_is_long_and_every_row_has_a_name_of_its_own() -> None:
-    assert len(table()) >= 60
-
-
-def test_a_row_that_cannot_happen_to_both_counts_for_neither(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = [
-        {"fault": "a", "ours": PASS, "stock": FAIL},
-        {"fault": "b", "ours": PASS, "stock": CANNOT},
-    ]
-    totals(lines, ["ours", "stock"])
-    said = capsys.readouterr().out
-    assert "ours: 1 of 1 pass" in said
-    assert "stock: 0 of 1 pass" in said
