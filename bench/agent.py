@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import sys
 import time
@@ -145,7 +146,7 @@ def prewarm(process: JobProcess) -> None:
 
 
 server = AgentServer(
-    port=0, load_threshold=2.0, setup_fnc=prewarm, drain_timeout=int(os.environ.get("WORKER_DRAIN", "3600"))
+    port=0, load_threshold=math.inf, setup_fnc=prewarm, drain_timeout=int(os.environ.get("WORKER_DRAIN", "3600"))
 )
 
 

@@ -135,8 +135,11 @@ class Call:
         at_16k = soxr.resample(samples, g711.RATE, HEARING_RATE).astype(np.int16)
         return " ".join(self.desk.code.read_all(at_16k, HEARING_RATE))
 
-    async def hears(self, phone: Phone, words: str) -> None:
-        """Waits until `words` are said to this phone, after what it was known to hear before, and until it is quiet."""
+    async def hears(self, phone: Phone, words: str, limit: float = LIMIT, every: float = 0.05) -> None:
+        """Waits until `words` are said to this phone, after what it was known to hear before, and until it is quiet.
+
+        Looks `every` so many seconds: each look reads some seconds of speech.
+        """
         since = self._known_until.get(phone.number, self.started)
         looked = since
 
@@ -147,7 +150,7 @@ class Call:
             return words in self.heard(phone, start)
 
         try:
-            await until(said, f"{phone.number} hears {words!r}", every=0.05)
+            await until(said, f"{phone.number} hears {words!r}", limit, every=every)
         except AssertionError as error:
             raise AssertionError(f"{error}; heard was {self.heard(phone, since)!r}") from None
         await until(lambda: self.heard(phone, time.monotonic() - 0.5) == "", "and its end", every=0.05)

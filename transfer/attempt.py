@@ -38,7 +38,7 @@ HEARING_OUT_LIMIT = 6.0
 BRIEFING_GRACE = 0.5
 """Seconds after the hello that a briefing still being written gets; then it is built without the model."""
 JOIN_LIMIT = 8.0
-"""Seconds that our own way into the consult room may take: a human who has picked up hears nothing until then."""
+"""Seconds from pick-up that our own way into the consult room may take: the human hears nothing until then."""
 DEADLINE_WARNING = 20.0
 """Seconds before the deadline at which the human is told that the caller waits; half of a shorter deadline."""
 GOODBYE_LIMIT = 6.0
@@ -214,11 +214,18 @@ class Attempt:
             walks_menus=bool(self.destination.dtmf),
             **self.options.agent,
         )
+        joining = asyncio.create_task(self.consult.join(consult_session(self.caller, options), agent))
+        picked_up = asyncio.create_task(self.consult.human_active.wait())
         try:
-            async with asyncio.timeout(JOIN_LIMIT):
-                await self.consult.join(consult_session(self.caller, options), agent)
-        except TimeoutError:
-            raise WarmTransferError(TransferReason.FAILED, "our agent cannot join the consult") from None
+            await asyncio.wait({joining, picked_up}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({joining}, timeout=JOIN_LIMIT)
+            if not joining.done():
+                raise WarmTransferError(TransferReason.FAILED, "our agent cannot join the consult")
+            joining.result()
+        finally:
+            joining.cancel()
+            picked_up.cancel()
+            await asyncio.gather(joining, picked_up, return_exceptions=True)
 
     # -- the human is there
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import time
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import soxr
-from aiohttp import WSMsgType, web
+from aiohttp import ClientConnectionResetError, WSMsgType, web
 
 from lab.ai.engines import HEARING_RATE, SPEAKING_RATE, Engine, Segmenter
 from lab.ai.faults import Faults
@@ -162,7 +163,7 @@ class _Listener:
         if text:
             self._note("stt", text=text)
         seconds = 0.0 if utterance is None else len(utterance) / HEARING_RATE
-        if not self._websocket.closed:
+        with contextlib.suppress(ClientConnectionResetError):  # nobody listens any more
             await self._websocket.send_json(self._results(text, seconds, asked))
 
     def _results(self, text: str, seconds: float, asked: bool, *, final: bool = True) -> dict[str, Any]:

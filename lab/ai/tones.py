@@ -7,6 +7,7 @@ stretching of a jitter buffer, and stay clear of the pilots (2900 and 3200 Hz).
 
 from __future__ import annotations
 
+import functools
 import hashlib
 
 import numpy as np
@@ -17,6 +18,7 @@ SYMBOL = 0.05
 """Seconds."""
 START = 600.0
 ALPHABETS = ([800.0 + 100 * n for n in range(8)], [1650.0 + 100 * n for n in range(8)])
+TONES = np.array([START, *ALPHABETS[0], *ALPHABETS[1]])
 SYMBOLS = 5
 BITS = 3
 NUMBERS = 1 << BITS * SYMBOLS
@@ -69,6 +71,7 @@ class ToneCode:
         return self._texts.get(sum(alphabet.index(tone) << BITS * n for n, (alphabet, tone) in enumerate(places)), "")
 
 
+@functools.cache
 def _tone(hertz: float) -> np.ndarray:
     """One symbol, with soft edges."""
     count = int(SYMBOL * RATE)
@@ -76,15 +79,20 @@ def _tone(hertz: float) -> np.ndarray:
     return (AMPLITUDE * edge * np.sin(2 * np.pi * hertz / RATE * np.arange(count))).astype(np.int16)
 
 
+@functools.cache
+def _waves(rate: int, window: int) -> np.ndarray:
+    """A column for each tone."""
+    turns = TONES[:, None] / rate * np.arange(window)
+    return np.asarray((np.exp(-2j * np.pi * turns) * np.hanning(window)).T)
+
+
 def _symbols(samples: np.ndarray, rate: int) -> list[float]:
     """The tones in `samples`, one for each symbol."""
-    known = np.array([START, *ALPHABETS[0], *ALPHABETS[1]])
     window, hop = int(0.03 * rate), int(FRAME * rate)
     if len(samples) < window:
         return []
     frames = np.lib.stride_tricks.sliding_window_view(samples.astype(float), window)[::hop]
-    waves = np.exp(-2j * np.pi * known[:, None] / rate * np.arange(window)) * np.hanning(window)
-    strength = np.abs(frames @ waves.T)
+    strength = np.abs(frames @ _waves(rate, window))
     best = strength.argmax(axis=1)
     ordered = np.sort(strength, axis=1)
     clear = (ordered[:, -1] > 1.6 * ordered[:, -2]) & (ordered[:, -1] > 300 * window / 4)
@@ -93,6 +101,6 @@ def _symbols(samples: np.ndarray, rate: int) -> list[float]:
     for index, sure in zip(best, clear, strict=True):
         run = run + 1 if sure and index == last else (1 if sure else 0)
         last = int(index) if sure else -1
-        if run == 2 and (not found or found[-1] != known[index]):
-            found.append(float(known[index]))
+        if run == 2 and (not found or found[-1] != TONES[index]):
+            found.append(float(TONES[index]))
     return found
