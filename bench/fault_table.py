@@ -244,6 +244,13 @@ def _people() -> list[Fault]:
     for when, (moment, after) in CALLER_LEAVES.items():
         do = at(moment, hang_up("caller"), after=after)
         rows.append(Fault(f"the caller hangs up {when}", "either", "caller_hung_up", do=do))
+    rows += [
+        Fault(
+            f"the caller hangs up {wait:g} s before the transfer begins", "failed", "caller_hung_up",
+            do=at("called", hang_up("caller")), wait=wait,
+        )
+        for wait in (0.03, 0.1)
+    ]  # fmt: skip
     for when, (moment, after) in HUMAN_LEAVES.items():
         do = at(moment, hang_up("human"), after=after)
         reasons = "human_hung_up bridge_failed"

@@ -96,9 +96,9 @@ async def play_parts(rows: list[Fault], tasks: list[str], jobs: int) -> list[Lin
     """Each job is a process with a lab and a worker of its own: most of a row's time is waiting. In the order of the table."""
     found: list[Line] = []
 
-    async def run(part: int) -> None:
-        command = [sys.executable, "-m", "bench.faults", "--part", f"{part}/{jobs}"]
-        command += ["--only", "\n".join(row.name for row in rows), *(["--task", tasks[0]] if len(tasks) == 1 else [])]
+    async def run(part: list[Fault]) -> None:
+        command = [sys.executable, "-m", "bench.faults", "--part", *(["--task", tasks[0]] if len(tasks) == 1 else [])]
+        command += ["--only", "\n".join(["", *(row.name for row in part)])]
         process = await asyncio.create_subprocess_exec(
             *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE, start_new_session=True
         )
@@ -108,15 +108,18 @@ async def play_parts(rows: list[Fault], tasks: list[str], jobs: int) -> list[Lin
                 found.append(json.loads(text))
                 show(len(found), len(rows), found[-1], tasks)
             if await process.wait():
-                raise RuntimeError(f"part {part} of the faults ended with {process.returncode}")
+                raise RuntimeError(f"a part of the faults ended with {process.returncode}")
         finally:
             if process.returncode is None:
                 process.terminate()
                 await process.wait()
 
+    for crowded in [row for row in rows if row.calls > 1]:
+        await run([crowded])  # it needs the whole machine
+    rest = [row for row in rows if row.calls == 1]
     async with asyncio.TaskGroup() as group:
-        for part in range(jobs):
-            group.create_task(run(part))
+        for part in range(min(jobs, len(rest))):
+            group.create_task(run(rest[part::jobs]))
     order = [row.name for row in rows]
     return sorted(found, key=lambda line: order.index(line["fault"]))
 
@@ -145,19 +148,18 @@ def main() -> None:
     parser.add_argument("--only", default="", help="rows whose name contains this (or one of these lines)")
     parser.add_argument("--task", choices=["ours", "stock"], help="one of the two")
     parser.add_argument("--jobs", type=int, default=2, help="rows that are played at the same time; default 2")
-    parser.add_argument("--part", help=argparse.SUPPRESS)
+    parser.add_argument("--part", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     names = given.only.splitlines() or [""]
-    exact = len(names) > 1
+    exact = len(names) > 1  # the lines of a part begin with an empty one
     rows = [row for row in table() if any(name == row.name if exact else name in row.name for name in names)]
     if not rows:
         parser.error(f"no fault has {given.only!r} in its name")
     tasks = [given.task] if given.task else ["ours", "stock"]
     if given.part:
-        part, jobs = map(int, given.part.split("/"))
-        asyncio.run(play_part(rows[part::jobs], tasks))
+        asyncio.run(play_part(rows, tasks))
         return
-    lines = asyncio.run(play_parts(rows, tasks, min(given.jobs, len(rows))))
+    lines = asyncio.run(play_parts(rows, tasks, given.jobs))
     out = ROOT / "out" / "faults.json"
     out.parent.mkdir(exist_ok=True)
     out.write_text(json.dumps(lines, indent=1) + "\n")

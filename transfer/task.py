@@ -191,6 +191,8 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         job.add_shutdown_callback(self._on_job_shutdown)
 
     def complete(self, result: WarmTransferResult | Exception) -> None:
+        if isinstance(result, Exception) and self._run_task is None:
+            result = WarmTransferError(self._why_closed())  # the session closed before it let us begin
         self._stop(result.reason if isinstance(result, WarmTransferError) else TransferReason.FAILED)
         super().complete(result)
 
@@ -199,10 +201,14 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         if self._result is not None and not self.done():
             self.complete(self._result)
         elif not self.done():
-            here = self._room is not None and self._caller_identity in self._room.remote_participants
-            reason = TransferReason.WORKER_STOPPING if here else TransferReason.CALLER_HUNG_UP
-            self.complete(WarmTransferError(self._stopped.result() if self._stopped.done() else reason))
+            self.complete(WarmTransferError(self._stopped.result() if self._stopped.done() else self._why_closed()))
         super().cancel()
+
+    def _why_closed(self) -> TransferReason:
+        room = self._room or get_job_context().room
+        people = room.remote_participants
+        here = self._caller_identity in people if self._caller_identity else bool(people)
+        return TransferReason.WORKER_STOPPING if here else TransferReason.CALLER_HUNG_UP
 
     def _stop(self, reason: TransferReason) -> None:
         """The first reason counts."""
@@ -215,9 +221,6 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
             if not self.done():
                 self._run_task.cancel()
             await asyncio.gather(self._run_task, return_exceptions=True)
-
-    async def llm_node(self, *_: Any, **__: Any) -> None:
-        """A caller who types during the hold gets no answer, as one who speaks."""
 
     async def _run(self, job: JobContext) -> None:
         """Walks the phases; however they end, nothing is left and the task completes once."""

@@ -43,11 +43,12 @@ class DeepgramApi:
         await websocket.prepare(request)
         rate = int(request.query.get("sample_rate", HEARING_RATE))
         listener = _Listener(websocket, self._engine, self._settings, self._note, rate)
-        async for frame in websocket:
-            if frame.type == WSMsgType.BINARY:
-                await listener.hear(np.frombuffer(frame.data, np.int16))
-            elif frame.type == WSMsgType.TEXT and await listener.command(json.loads(frame.data).get("type", "")):
-                break
+        with contextlib.suppress(ClientConnectionResetError):  # who hangs up reads no answer
+            async for frame in websocket:
+                if frame.type == WSMsgType.BINARY:
+                    await listener.hear(np.frombuffer(frame.data, np.int16))
+                elif frame.type == WSMsgType.TEXT and await listener.command(json.loads(frame.data).get("type", "")):
+                    break
         await websocket.close()
         return websocket
 
@@ -163,7 +164,7 @@ class _Listener:
         if text:
             self._note("stt", text=text)
         seconds = 0.0 if utterance is None else len(utterance) / HEARING_RATE
-        with contextlib.suppress(ClientConnectionResetError):  # nobody listens any more
+        if not self._websocket.closed:
             await self._websocket.send_json(self._results(text, seconds, asked))
 
     def _results(self, text: str, seconds: float, asked: bool, *, final: bool = True) -> dict[str, Any]:
