@@ -20,7 +20,7 @@ from lab.sip import Answer, Refuse, Ring
 CROWD = min(10, 2 * (os.cpu_count() or 1))
 """Transfers at once. A briefing takes 20 % of a core in the worker, ours as the stock one, and 12 % in the lab: on two cores
 the sound of ten would falter for want of time, whatever the transfer does; with six cores there are ten."""
-MANY = 50
+MANY = 1000
 """More requests than one call makes."""
 NO_KEYS = "it knows no keys"
 EVERY_TOOL = (

@@ -44,7 +44,11 @@ ROOM_DEPARTURE_TIMEOUT = 5
 CALL_LIMIT = 3.0
 """Seconds that the server gets to end a room or a leg."""
 CONNECT_PAUSE = 0.3
-"""Seconds between two tries to join."""
+"""Seconds between two tries to join, or to delete the room."""
+DELETE_TRIES = 4
+"""After these the server closes the room by itself, ROOM_DEPARTURE_TIMEOUT after the last one has left."""
+DELETE_TRIES = 4
+"""After these the server closes the room by itself, ROOM_DEPARTURE_TIMEOUT after the last one has left."""
 CONNECT_LIMIT = 10.0
 """Seconds that closing waits for a connection that is under way."""
 
@@ -330,7 +334,10 @@ class Consult:
         if self.ending is not None:
             await asyncio.wait({self.ending}, timeout=CONNECT_LIMIT)
         if away or still_connecting or not deleted:
-            await self._delete_room()  # our late arrival has made it anew, or the server did not do it at first
+            for _ in range(DELETE_TRIES):  # our late arrival has made it anew, or the server did not do it at first
+                if await self._delete_room():
+                    break
+                await asyncio.sleep(CONNECT_PAUSE)
 
     async def _delete_room(self) -> bool:
         """True when the room is gone."""

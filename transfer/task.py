@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Generator, Sequence
 from typing import Any, Literal
 
 from livekit import api, rtc
@@ -189,6 +189,15 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         job = get_job_context()
         self._run_task = asyncio.create_task(self._run(job), name=self._id)
         job.add_shutdown_callback(self._on_job_shutdown)
+
+    def __await__(self) -> Generator[None, None, WarmTransferResult]:
+        try:
+            return (yield from super().__await__())
+        except RuntimeError as error:
+            gone = self._why_closed() is TransferReason.CALLER_HUNG_UP or not get_job_context().room.isconnected()
+            if self._run_task is None and gone:  # the session closes, and lets nothing begin
+                raise WarmTransferError(self._why_closed()) from error
+            raise
 
     def complete(self, result: WarmTransferResult | Exception) -> None:
         if isinstance(result, Exception) and self._run_task is None:
