@@ -47,8 +47,6 @@ CONNECT_PAUSE = 0.3
 """Seconds between two tries to join, or to delete the room."""
 DELETE_TRIES = 4
 """After these the server closes the room by itself, ROOM_DEPARTURE_TIMEOUT after the last one has left."""
-DELETE_TRIES = 4
-"""After these the server closes the room by itself, ROOM_DEPARTURE_TIMEOUT after the last one has left."""
 CONNECT_LIMIT = 10.0
 """Seconds that closing waits for a connection that is under way."""
 

@@ -214,7 +214,10 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         super().cancel()
 
     def _why_closed(self) -> TransferReason:
-        room = self._room or get_job_context().room
+        job = get_job_context(required=False)
+        room = self._room or (job.room if job else None)
+        if room is None:  # completed by somebody else, outside of any call
+            return TransferReason.FAILED
         people = room.remote_participants
         here = self._caller_identity in people if self._caller_identity else bool(people)
         return TransferReason.WORKER_STOPPING if here else TransferReason.CALLER_HUNG_UP
