@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import Literal, Protocol
 
@@ -19,6 +20,8 @@ BridgeKind = Literal["auto", "move", "relay"]
 
 MOVE_LIMIT = 2.5
 """Seconds until a move that does not come about is given up."""
+ARRIVAL_LOOK = 0.5
+"""Seconds between two questions to the server whether the human has arrived: our own connection may be away."""
 
 
 class Bridge(Protocol):
@@ -49,14 +52,30 @@ class MoveBridge:
         try:
             async with asyncio.timeout(MOVE_LIMIT):
                 await self._job.api.room.move_participant(request)
-                if consult.human_identity not in self._room.remote_participants:
-                    await arrived.wait()
+                while not (arrived.is_set() or await self._is_there(consult.human_identity)):
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(arrived.wait(), ARRIVAL_LOOK)
         except (api.TwirpError, TimeoutError, OSError) as error:
             logger.warning("the move failed: %s", mask(str(error)))
             self._turn_away(consult.human_identity)
             raise WarmTransferError(TransferReason.BRIDGE_FAILED, mask(str(error))) from error
         finally:
             self._room.off("participant_connected", on_arrival)
+
+    async def _is_there(self, identity: str) -> bool:
+        if identity in self._room.remote_participants:
+            return True
+        if self._room.connection_state == rtc.ConnectionState.CONN_CONNECTED:
+            return False
+        try:
+            await self._job.api.room.get_participant(
+                api.RoomParticipantIdentity(room=self._room.name, identity=identity)
+            )
+        except api.TwirpError as error:
+            if error.code == api.TwirpErrorCode.NOT_FOUND:
+                return False
+            raise
+        return True
 
     def _turn_away(self, identity: str) -> None:
         """A move that was given up can still come about; whoever it brings does not stay."""
@@ -67,14 +86,15 @@ class MoveBridge:
                 removing.add(asyncio.create_task(self._remove(identity)))
 
         self._room.on("participant_connected", on_arrival)
-        if participant := self._room.remote_participants.get(identity):
-            on_arrival(participant)
+        removing.add(asyncio.create_task(self._remove(identity)))  # we may not see it, being away ourselves
 
     async def _remove(self, identity: str) -> None:
         request = api.RoomParticipantIdentity(room=self._room.name, identity=identity)
         try:
             await self._job.api.room.remove_participant(request)
         except (api.TwirpError, TimeoutError, OSError) as error:
+            if isinstance(error, api.TwirpError) and error.code == api.TwirpErrorCode.NOT_FOUND:
+                return
             logger.error("a human who was moved too late could not be removed: %s", type(error).__name__)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from livekit import rtc
 
@@ -20,7 +20,7 @@ class Departures:
 
     def __init__(self, room: rtc.Room, on_left: Callable[[str], None]) -> None:
         self._room, self._on_left = room, on_left
-        self._away = False
+        self._away = room.connection_state == rtc.ConnectionState.CONN_RECONNECTING
         self._missing: set[str] = set()
         self._handlers: list[tuple[str, Callable[..., None]]] = [
             ("participant_disconnected", self._on_participant_gone),
@@ -35,6 +35,15 @@ class Departures:
     def is_away(self) -> bool:
         """True while the connection is being made anew."""
         return self._away
+
+    def expect(self, identities: Iterable[str]) -> None:
+        """Whoever of these is not there has left; while we are away ourselves, that is seen once we are back."""
+        missing = set(identities) - self._room.remote_participants.keys()
+        if self._away:
+            self._missing |= missing
+            return
+        for identity in missing:
+            self._on_left(identity)
 
     def close(self) -> None:
         for event, handler in self._handlers:
@@ -61,6 +70,5 @@ class Departures:
     def _give_up(self) -> None:
         if self._away or not self._handlers:
             return
-        missing, self._missing = self._missing - self._room.remote_participants.keys(), set()
-        for identity in missing:
-            self._on_left(identity)
+        missing, self._missing = self._missing, set()
+        self.expect(missing)

@@ -344,7 +344,10 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
             await asyncio.gather(updating, return_exceptions=True)
         self._enter(Phase.BRIDGE, attempt)
         await self._bridge(job, hold, attempt)
-        if attempt.consult.human_identity not in job.room.remote_participants:
+        if (
+            job.room.connection_state == rtc.ConnectionState.CONN_CONNECTED
+            and attempt.consult.human_identity not in job.room.remote_participants
+        ):
             raise WarmTransferError(TransferReason.HUMAN_HUNG_UP)  # in the same moment; the caller gets the agent back
         self._enter(Phase.BRIDGED, attempt)
         if self._after_bridge != "leave":
