@@ -57,7 +57,8 @@ class Tone:
 
     async def __aenter__(self) -> Tone:
         track = rtc.LocalAudioTrack.create_audio_track(self._name, self._source)
-        self.publication = await self._room.local_participant.publish_track(track)
+        options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
+        self.publication = await self._room.local_participant.publish_track(track, options)
         self._task = asyncio.create_task(self._play())
         return self
 
@@ -75,7 +76,8 @@ class Tone:
         with suppress(asyncio.CancelledError):
             await self._task
         if self._room.isconnected():  # in a room that is gone the SDK's call never returns
-            await self._room.local_participant.unpublish_track(self.publication.sid)
+            with suppress(rtc.participant.UnpublishTrackError):  # it goes in this moment
+                await self._room.local_participant.unpublish_track(self.publication.sid)
         await self._source.aclose()
 
 

@@ -1,0 +1,109 @@
+"""What a relay asks of the server's API: whether the rooms are there, tokens for its legs, and the end of a call."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import logging
+import secrets
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+from livekit import api
+
+from transfer.relay.errors import Ended, RelayError, RelayFailure, SideName
+from transfer.relay.order import Order
+
+logger = logging.getLogger("transfer.relay")
+
+CALL_LIMIT = 2.0
+"""Seconds that the server has to answer a request."""
+DELETE_TRIES = 4
+DELETE_PAUSE = 0.3
+"""Seconds between two tries to delete a room."""
+
+
+def new_identity() -> str:
+    """Of one join of one leg; none is ever used again."""
+    return f"relay-{secrets.token_hex(6)}"
+
+
+class RoomApi:
+    """The server's API for one relay. An async context manager: it holds an HTTP session."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        timeout = aiohttp.ClientTimeout(total=CALL_LIMIT)
+        self._api = api.LiveKitAPI(order.url, order.api_key, order.api_secret, timeout=timeout)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._api.aclose()
+
+    def token(self, side: SideName, identity: str) -> str:
+        """Of the kind "agent": other agents do not take a relay for a caller, and it keeps no room open."""
+        grants = api.VideoGrants(room_join=True, room=self._order.side(side).room)
+        token = api.AccessToken(self._order.api_key, self._order.api_secret).with_identity(identity)
+        token = token.with_kind("agent").with_ttl(datetime.timedelta(seconds=self._order.token_life))
+        return token.with_grants(grants).to_jwt()
+
+    async def check(self) -> None:
+        """RelayError where a room does not exist: a join would make it, and nobody would be in it."""
+        wanted: dict[str, SideName] = {self._order.second.room: "second", self._order.first.room: "first"}
+        try:
+            found = await self._api.room.list_rooms(api.ListRoomsRequest(names=list(wanted)))
+        except api.TwirpError as error:
+            refused = error.code in ("unauthenticated", "permission_denied")
+            raise RelayError(RelayFailure.NOT_ALLOWED if refused else RelayFailure.UNREACHABLE, error.code) from error
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise RelayError(RelayFailure.UNREACHABLE, type(error).__name__) from error
+        for room in wanted.keys() - {room.name for room in found.rooms}:
+            raise RelayError(RelayFailure.NO_ROOM, "there is no room of that name", wanted[room])
+
+    async def is_in(self, room: str, identity: str) -> bool:
+        with contextlib.suppress(api.TwirpError, aiohttp.ClientError, TimeoutError, OSError):
+            await self._api.room.get_participant(api.RoomParticipantIdentity(room=room, identity=identity))
+            return True
+        return False
+
+    async def remove(self, side: SideName, identity: str) -> None:
+        """A leg that has lost its connection would stay in the room for 20 s."""
+        with contextlib.suppress(api.TwirpError, aiohttp.ClientError, TimeoutError, OSError):
+            request = api.RoomParticipantIdentity(room=self._order.side(side).room, identity=identity)
+            await self._api.room.remove_participant(request)
+
+    async def end_call(self, ended: Ended, *, looked_after: bool) -> None:
+        """Deletes the rooms, which hangs up on whoever is in them.
+
+        A room with `keep` stays as long as it is `looked_after`, unless the call ended on its own side.
+        """
+        if ended.reason == "moved":
+            return
+        names: tuple[SideName, ...] = ("first", "second")
+        going = [
+            name for name in names if not (self._order.side(name).keep and looked_after and self._spares(name, ended))
+        ]
+        await asyncio.gather(*(self._delete(self._order.side(name).room) for name in going))
+
+    @staticmethod
+    def _spares(name: SideName, ended: Ended) -> bool:
+        return ended.side != name or ended.reason in ("lost", "failed")
+
+    async def _delete(self, room: str) -> None:
+        for _ in range(DELETE_TRIES):
+            try:
+                await self._api.room.delete_room(api.DeleteRoomRequest(room=room))
+                return
+            except api.TwirpError as error:
+                if error.code == "not_found":
+                    return
+            except (aiohttp.ClientError, TimeoutError, OSError):
+                pass
+            await asyncio.sleep(DELETE_PAUSE)
+        logger.error("a room of a call that has ended could not be deleted")
