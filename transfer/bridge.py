@@ -1,18 +1,24 @@
-"""Brings the human into the caller's room."""
+"""Lets the human and the caller hear each other: moves the human into the caller's room, or joins the two rooms."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from livekit import api, rtc
 from livekit.agents import JobContext
 
 from transfer.consult import Consult
+from transfer.livekit_adapter import server_url
 from transfer.masking import mask
+from transfer.move_memory import forget_move, may_move
 from transfer.outcome import TransferReason, WarmTransferError
+from transfer.relay import Order, Relay, RelayError, RelayProcess, Side
 
 logger = logging.getLogger("transfer")
 
@@ -22,23 +28,58 @@ MOVE_LIMIT = 2.5
 """Seconds until a move that does not come about is given up."""
 ARRIVAL_LOOK = 0.5
 """Seconds between two questions to the server whether the human has arrived: our own connection may be away."""
+RELAY_LIMIT = 10.0
+"""Seconds that a relay may take, with both of its engines tried."""
+
+
+@dataclass(frozen=True)
+class Bridged:
+    """How the two were connected."""
+
+    kind: str
+    """"move", "relay/packet" or "relay/sdk"."""
+    why: str
+    """Why it is this one."""
+    relay: Relay | None = None
+    """What carries the audio; None: both are in the caller's room."""
 
 
 class Bridge(Protocol):
     """One way to let two people in two rooms hear each other."""
 
-    async def connect(self, consult: Consult) -> None:
-        """Returns when the human is in the caller's room. WarmTransferError (bridge failed) when that cannot be."""
+    def prepare(self) -> None:
+        """Called while the phone rings: does in advance what takes long. Returns at once."""
+
+    async def connect(self, consult: Consult) -> Bridged:
+        """Returns when the two hear each other. WarmTransferError (bridge failed) when that cannot be."""
+
+    async def aclose(self) -> None:
+        """Ends what was prepared and not used."""
 
 
 class MoveBridge:
     """MoveParticipant: LiveKit Cloud does it, the open-source server answers that it is not implemented."""
 
-    def __init__(self, job: JobContext, room: rtc.Room) -> None:
+    def __init__(self, job: JobContext, room: rtc.Room, why: str = "as set") -> None:
         self._job = job
         self._room = room
+        self._why = why
 
-    async def connect(self, consult: Consult) -> None:
+    def prepare(self) -> None:
+        """There is nothing that takes long."""
+
+    async def aclose(self) -> None:
+        """Nothing is left open."""
+
+    async def connect(self, consult: Consult) -> Bridged:
+        try:
+            return await self.move(consult)
+        except WarmTransferError:
+            self.turn_away(consult.human_identity)
+            raise
+
+    async def move(self, consult: Consult) -> Bridged:
+        """`connect`, for who has another way: a move that is given up may still come about."""
         arrived = asyncio.Event()
 
         def on_arrival(participant: rtc.RemoteParticipant) -> None:
@@ -57,10 +98,11 @@ class MoveBridge:
                         await asyncio.wait_for(arrived.wait(), ARRIVAL_LOOK)
         except (api.TwirpError, TimeoutError, OSError) as error:
             logger.warning("the move failed: %s", mask(str(error)))
-            self._turn_away(consult.human_identity)
-            raise WarmTransferError(TransferReason.BRIDGE_FAILED, mask(str(error))) from error
+            detail = mask(str(error)) or f"no answer within {MOVE_LIMIT:g} s"
+            raise WarmTransferError(TransferReason.BRIDGE_FAILED, detail) from error
         finally:
             self._room.off("participant_connected", on_arrival)
+        return Bridged("move", self._why)
 
     async def _is_there(self, identity: str) -> bool:
         if identity in self._room.remote_participants:
@@ -77,7 +119,7 @@ class MoveBridge:
             raise
         return True
 
-    def _turn_away(self, identity: str) -> None:
+    def turn_away(self, identity: str) -> None:
         """A move that was given up can still come about; whoever it brings does not stay."""
         removing: set[asyncio.Task[None]] = set()
 
@@ -98,8 +140,106 @@ class MoveBridge:
             logger.error("a human who was moved too late could not be removed: %s", type(error).__name__)
 
 
-def make_bridge(kind: BridgeKind, job: JobContext, room: rtc.Room) -> Bridge:
-    """`auto` and `move` move the participant; `relay` is refused with ValueError: this version has none."""
-    if kind == "relay":
-        raise ValueError('bridge="relay" is not available in this version: use "auto" or "move" (LiveKit Cloud)')
-    return MoveBridge(job, room)
+class RelayBridge:
+    """Joins the two rooms; each stays in their own."""
+
+    def __init__(self, job: JobContext, room: rtc.Room, caller: Callable[[], str | None]) -> None:
+        """`caller` tells the caller's identity."""
+        self._job, self._room, self._caller = job, room, caller
+        self._process: RelayProcess | None = None
+
+    def prepare(self) -> None:
+        if self._process is None:
+            with contextlib.suppress(OSError):  # it is tried again when it is needed, and told then
+                self._process = RelayProcess.launch()
+
+    async def aclose(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            await process.stop()
+
+    async def connect(self, consult: Consult) -> Bridged:
+        return await self.join(consult, "as set", after_move=False)
+
+    async def join(self, consult: Consult, why: str, *, after_move: bool) -> Bridged:
+        """`after_move`: a move of the human has been given up and may still come about."""
+        try:
+            async with asyncio.timeout(RELAY_LIMIT):
+                self.prepare()
+                process, self._process = self._process or RelayProcess.launch(), None
+                relay = Relay(self._order(consult, after_move=after_move), process)
+                await relay.start()
+        except (RelayError, TimeoutError, OSError) as error:
+            logger.warning("the rooms could not be joined: %s", error)
+            raise WarmTransferError(TransferReason.BRIDGE_FAILED, str(error)) from error
+        consult.keeps_room = True
+        reason = why if relay.why in ("as set", "") else f"{why}; {relay.why}"
+        return Bridged(f"relay/{relay.engine}", reason, relay)
+
+    def _order(self, consult: Consult, *, after_move: bool) -> Order:
+        encryption = self._room.e2ee_manager.options
+        key = encryption.key_provider_options.shared_key if encryption else None
+        caller = Side(
+            room=self._room.name,
+            participant=self._caller() or "",
+            also=(self._room.local_participant.identity,),  # our agent introduces the two, to both
+            keep=True,
+            shared_key=key.decode(errors="ignore") if key else "",
+        )
+        return Order(
+            url=server_url(self._job),
+            api_key=os.environ.get("LIVEKIT_API_KEY", ""),
+            api_secret=os.environ.get("LIVEKIT_API_SECRET", ""),
+            first=caller,
+            second=Side(consult.room_name, consult.human_identity),
+            after_move=after_move,
+        )
+
+
+class AutoBridge:
+    """Moves where the server can, and joins the rooms where it cannot or does not."""
+
+    def __init__(self, move: MoveBridge, relay: RelayBridge) -> None:
+        self._move, self._relay = move, relay
+
+    def prepare(self) -> None:
+        self._relay.prepare()
+
+    async def aclose(self) -> None:
+        await self._relay.aclose()
+
+    async def connect(self, consult: Consult) -> Bridged:
+        if not may_move():
+            return await self._relay.join(consult, "this server cannot move a participant", after_move=False)
+        try:
+            return await self._move.move(consult)
+        except WarmTransferError as error:
+            if consult.human_left.is_set():
+                raise
+            why, cannot = f"the move failed: {error.detail}", _is_not_implemented(error.__cause__)
+        if cannot:
+            forget_move()
+            return await self._relay.join(consult, "this server cannot move a participant", after_move=False)
+        try:
+            return await self._relay.join(consult, why, after_move=True)
+        except WarmTransferError:
+            self._move.turn_away(consult.human_identity)
+            raise
+
+
+def _is_not_implemented(error: BaseException | None) -> bool:
+    """The open-source server's answer (1.13), and that of servers that do not know the method at all."""
+    return isinstance(error, api.TwirpError) and (
+        "not implemented" in error.message or error.code in ("unimplemented", "bad_route")
+    )
+
+
+def make_bridge(kind: BridgeKind, job: JobContext, room: rtc.Room, caller: Callable[[], str | None]) -> Bridge:
+    """`caller` tells the caller's identity when it is needed."""
+    match kind:
+        case "move":
+            return MoveBridge(job, room)
+        case "relay":
+            return RelayBridge(job, room, caller)
+        case "auto":
+            return AutoBridge(MoveBridge(job, room, "this server can"), RelayBridge(job, room, caller))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Literal
+from typing import Any, Literal
 
 from livekit import api, rtc
 from livekit.agents import JobContext
 
 from transfer.presence import Departures
+from transfer.relay import Ended, Relay
 
 logger = logging.getLogger("transfer")
 
@@ -27,12 +28,22 @@ class LineWatch:
     It lives as long as the job: whoever awaited the transfer may be done long before.
     """
 
-    def __init__(self, job: JobContext, caller_identity: str | None, human_identity: str, *, returns: bool) -> None:
+    def __init__(
+        self,
+        job: JobContext,
+        caller_identity: str | None,
+        human_identity: str,
+        *,
+        returns: bool,
+        relay: Relay | None = None,
+    ) -> None:
+        """`relay` carries the audio when the human is in a room of their own."""
         self.left: asyncio.Future[Person] = asyncio.get_running_loop().create_future()
         self._job = job
         self._returns = returns
-        self._ending: asyncio.Future[api.DeleteRoomResponse] | None = None
-        self._people: dict[str, Person] = {human_identity: "human"}
+        self._relay, self._human = relay, human_identity
+        self._ending: list[asyncio.Future[Any]] = []
+        self._people: dict[str, Person] = {} if relay else {human_identity: "human"}
         if caller_identity:
             self._people[caller_identity] = "caller"
         self._room = job.room
@@ -41,6 +52,18 @@ class LineWatch:
         job.add_shutdown_callback(self._watch_from_outside)
         self._departures = Departures(job.room, self._on_leave)
         self._departures.expect(self._people)
+        if relay:
+            relay.ended.add_done_callback(self._on_relay_ended)
+
+    def _on_relay_ended(self, ended: asyncio.Future[Ended]) -> None:
+        """A relay that ends by itself, for whatever reason, has hung up on the human."""
+        if ended.result().reason == "moved":
+            logger.info("a move that was given up has brought the human after all")
+            self._stop_relay()
+            self._relay, self._people[self._human] = None, "human"
+            self._departures.expect([self._human])
+        else:
+            self._end("caller" if ended.result().side == "first" else "human")
 
     def _on_leave(self, identity: str) -> None:
         if identity in self._people:
@@ -51,6 +74,9 @@ class LineWatch:
 
     async def _watch_from_outside(self) -> None:
         """The job of an agent whose connection is lost for good shuts down; the two may still be talking."""
+        if self._relay is not None and not self.left.done():
+            self._relay.let_go()  # it hangs up on the one when the other has
+            return
         while self._lost and not self.left.done():
             await asyncio.sleep(OUTSIDE_LOOK)
             try:
@@ -63,8 +89,7 @@ class LineWatch:
             present = {participant.identity for participant in there.participants}
             for identity in self._people.keys() - present:
                 self._end(self._people[identity])
-        if self._ending is not None:
-            await self._ending
+        await asyncio.gather(*self._ending)
 
     def _end(self, who: Person) -> None:
         if self.left.done():
@@ -73,4 +98,9 @@ class LineWatch:
         if who == "caller" or not self._returns:
             logger.info("the %s hung up: the call ends", who)
             self._departures.close()
-            self._ending = self._job.delete_room()
+            self._ending.append(self._job.delete_room())
+        self._stop_relay()
+
+    def _stop_relay(self) -> None:
+        if self._relay is not None:
+            self._ending.append(asyncio.ensure_future(self._relay.stop()))

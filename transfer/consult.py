@@ -192,6 +192,8 @@ class Consult:
         self.human_ringing = asyncio.Event()
         self.human_heard = asyncio.Event()
         """Set when the human has a track: with a connector, which knows no call status, that is the answer."""
+        self.keeps_room = False
+        """True once the human stays in this room, which has been joined to the caller's: only our agent leaves it."""
         self.ending: asyncio.Task[None] | None = None
         """What else is done to end a call that was being set up."""
         self.agent: ConsultAgent | None = None
@@ -320,6 +322,10 @@ class Consult:
     async def close(self) -> None:
         """Everything ends: first of all the phone, ringing or talking, then our session, connection and the room."""
         self._closed = True
+        if self.keeps_room:
+            await self.close_session()
+            await self.room.disconnect()
+            return
         deleted = await self._delete_room()
         if not deleted:
             await self._hang_up()

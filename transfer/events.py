@@ -46,6 +46,10 @@ class TransferEvent:
     """Why it failed, when it did."""
     transcript: tuple[Said, ...] = ()
     """What has been said in the attempt's consult up to now."""
+    bridge: str = ""
+    """Of `bridged`: "move", "relay/packet" or "relay/sdk"."""
+    bridge_reason: str = ""
+    """Why it is this one."""
 
 
 EventListener = Callable[[TransferEvent], None]

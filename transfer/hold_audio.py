@@ -49,8 +49,8 @@ class HoldPlayer:
         if self._silent:
             return
         track = rtc.LocalAudioTrack.create_audio_track(TRACK_NAME, self._source)
-        options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
-        self._publishing = asyncio.create_task(self._room.local_participant.publish_track(track, options))
+        # Not as a microphone's: a relay carries what our agent says to the other room, not what it plays.
+        self._publishing = asyncio.create_task(self._room.local_participant.publish_track(track))
         self._publishing.add_done_callback(_tell_failure)
         self._pumping = asyncio.create_task(self._pump())
 

@@ -61,6 +61,10 @@ class WarmTransferResult:
     """Time spent in each phase of the attempt that was connected; `hold`: all the time on hold."""
     attempts: list[AttemptRecord] = field(default_factory=list)
     """Every dial, in the order in which they began."""
+    bridge: str = ""
+    """How the two were connected: "move", "relay/packet" or "relay/sdk"."""
+    bridge_reason: str = ""
+    """Why it is this one."""
     ended_by: str = ""
     """Who hung up first, "caller" or "human", when the task was told to return after that."""
 

@@ -18,7 +18,7 @@ from livekit.agents.voice.turn import TurnDetectionMode, TurnHandlingOptions
 
 from transfer import brief, options, prompts
 from transfer.attempt import Attempt, ConsultOptions
-from transfer.bridge import BridgeKind, make_bridge
+from transfer.bridge import Bridge, Bridged, BridgeKind, make_bridge
 from transfer.bridged import AfterBridge, LineWatch
 from transfer.dial import Destination, Origination
 from transfer.events import EventListener, Phase, TransferEvent
@@ -108,7 +108,8 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
             hold_limit: Seconds on hold after which the transfer is given up; None: no limit of its own.
             hold_updates: Seconds between two sentences to the caller on hold; None: none are said.
             cancel_key: With this key the caller ends the hold and gets the agent back; None: no key does.
-            bridge: How the two are connected.
+            bridge: How the two are connected: by MoveParticipant ("move", LiveKit Cloud), by joining the two rooms ("relay",
+                any server), or the first where the server has it and the second where not ("auto").
             introduction: One sentence that the caller's agent says to both after the bridge; it is silent from then on.
                 None leaves that, as the stock task does, to whoever awaits the task.
             after_bridge: When the human hangs up and the caller stays, the call ends ("end"). Or the task returns only
@@ -155,11 +156,10 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         )
         if target_phone_number:
             logger.warning("`target_phone_number` is deprecated, use `sip_call_to` instead")
-        if bridge == "relay":
-            make_bridge(bridge, None, None)  # type: ignore[arg-type]  # refuses at once, not in mid-call
         self._hold_audio: HoldAudio = hold_audio if is_given(hold_audio) else None
         self._default_hold_audio = not is_given(hold_audio)
         self._bridge_kind: BridgeKind = bridge
+        self._bridge: Bridge | None = None
         self._introduction = introduction
         self._dial_order: DialOrder = dial_order
         self._go_on_after = frozenset(go_on_after)
@@ -237,6 +237,8 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
     async def _run(self, job: JobContext) -> None:
         """Walks the phases; however they end, nothing is left and the task completes once."""
         hold = Hold(self.session, job.room, self._hold_audio, use_default=self._default_hold_audio)
+        bridge = make_bridge(self._bridge_kind, job, job.room, lambda: self._caller_identity)
+        self._bridge = bridge
         self._watch_caller(job.room)
         outcome = await self._outcome(job, hold)
         self._unwatch_caller(job.room)
@@ -247,7 +249,8 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         if not self.done():
             self.complete(outcome)
         # Goodbyes and hanging up take their time; nobody who talks waits for it.
-        await asyncio.gather(*(attempt.close() for attempt in self._attempts), return_exceptions=True)
+        leaving = [attempt.close() for attempt in self._attempts]
+        await asyncio.gather(bridge.aclose(), *leaving, return_exceptions=True)
 
     async def _outcome(self, job: JobContext, hold: Hold) -> WarmTransferResult | WarmTransferError:
         """The transfer, and exactly one outcome of it."""
@@ -343,17 +346,21 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
             updating.cancel()
             await asyncio.gather(updating, return_exceptions=True)
         self._enter(Phase.BRIDGE, attempt)
-        await self._bridge(job, hold, attempt)
-        if (
-            job.room.connection_state == rtc.ConnectionState.CONN_CONNECTED
-            and attempt.consult.human_identity not in job.room.remote_participants
-        ):
+        bridged = await self._connect(hold, attempt)
+        human = attempt.consult.human_identity
+        if self._is_gone(job.room, human, bridged):
             raise WarmTransferError(TransferReason.HUMAN_HUNG_UP)  # in the same moment; the caller gets the agent back
-        self._enter(Phase.BRIDGED, attempt)
+        self._enter(Phase.BRIDGED, attempt, bridged=bridged)
         if self._after_bridge != "leave":
             returns = self._after_bridge == "return"
-            self._line = LineWatch(job, self._caller_identity, attempt.consult.human_identity, returns=returns)
-        self._result = WarmTransferResult(attempt.consult.human_identity)
+            self._line = LineWatch(job, self._caller_identity, human, returns=returns, relay=bridged.relay)
+        self._result = WarmTransferResult(human, bridge=bridged.kind, bridge_reason=bridged.why)
+
+    @staticmethod
+    def _is_gone(room: rtc.Room, human: str, bridged: Bridged) -> bool:
+        if bridged.relay is not None:
+            return bridged.relay.ended.done()
+        return room.connection_state == rtc.ConnectionState.CONN_CONNECTED and human not in room.remote_participants
 
     def _start_briefing(self) -> brief.Briefing:
         """Written and spoken into memory while the phones ring."""
@@ -432,26 +439,30 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
                     raise
         raise AssertionError("the second try returns or raises")
 
-    async def _bridge(self, job: JobContext, hold: Hold, attempt: Attempt) -> None:
+    async def _connect(self, hold: Hold, attempt: Attempt) -> Bridged:
         """The hold audio is gone before the human could hear it, and our agent's ear before the two can speak."""
+        assert self._bridge
         consult = attempt.consult
         consult.session.input.set_audio_enabled(False)
         await consult.session.interrupt(force=True)
         hold.pause_audio()
-        connecting = asyncio.create_task(make_bridge(self._bridge_kind, job, job.room).connect(consult))
+        connecting = asyncio.create_task(self._bridge.connect(consult))
         try:
             await asyncio.wait({connecting}, timeout=SILENT_MOVE)
             if not connecting.done():
                 hold.resume_audio()
                 await asyncio.wait({connecting})
                 hold.pause_audio()
-            connecting.result()
+            return connecting.result()
         except WarmTransferError:
             hold.resume_audio()
             raise
-        finally:
+        except asyncio.CancelledError:
             connecting.cancel()
-            await asyncio.gather(connecting, return_exceptions=True)
+            (done,) = await asyncio.gather(connecting, return_exceptions=True)
+            if isinstance(done, Bridged) and done.relay:
+                await done.relay.stop()  # it came about in the very moment in which the transfer ended
+            raise
 
     async def _see_them_off(self, job: JobContext, hold: Hold, result: WarmTransferResult) -> None:
         """Introduces the two, and does what was asked for after that; the agent hears nothing of what they say."""
@@ -472,8 +483,12 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
 
     # -- telling
 
-    def _enter(self, phase: Phase, attempt: Attempt | None = None, reason: str = "") -> None:
+    def _enter(
+        self, phase: Phase, attempt: Attempt | None = None, reason: str = "", bridged: Bridged | None = None
+    ) -> None:
         now = time.monotonic()
+        if phase in (Phase.RINGING, Phase.ANSWERED) and self._bridge:
+            self._bridge.prepare()  # not sooner: the call itself must not wait for it
         if attempt:
             attempt.clock.enter(phase, now)
         number = attempt.number if attempt else len(self._attempts)
@@ -483,4 +498,5 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         self._spans.phase(phase, number, destination, reason)
         if self._on_event:
             transcript = tuple(attempt.consult.transcript) if attempt else ()
-            self._on_event(TransferEvent(self._id, phase, now, number, destination, reason, transcript))
+            kind, why = (bridged.kind, bridged.why) if bridged else ("", "")
+            self._on_event(TransferEvent(self._id, phase, now, number, destination, reason, transcript, kind, why))

@@ -102,11 +102,6 @@ async def test_the_old_name_of_the_target_still_works() -> None:
     )
 
 
-async def test_the_relay_is_refused_before_any_call_is_made() -> None:
-    with pytest.raises(ValueError, match="not available in this version"):
-        WarmTransferTask(sip_call_to="+15105550123", sip_trunk_id="ST_1", bridge="relay")
-
-
 async def test_failures_are_tool_errors_and_the_result_names_the_human() -> None:
     assert issubclass(WarmTransferError, ToolError)
     assert WarmTransferResult("human").human_agent_identity == "human"
