@@ -36,8 +36,9 @@ LATER = 2.5
 
 
 def read_order(called: float) -> dict[str, Any]:
-    """What to do; leaves beside it when the tool was called."""
+    """What to do; leaves beside it when the tool was called, and by which process."""
     path = Path(os.environ["TRANSFER_ORDER"])
+    path.with_name("process").write_text(str(os.getpid()))
     path.with_name("called").write_text(str(called))
     order: dict[str, Any] = json.loads(path.read_text())
     return order

@@ -11,18 +11,21 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import psutil
 from livekit.protocol import models
 
 from bench import agent
 from bench.desk import CLEAN_UP, HUMAN, REQUEST, Call, Desk
 from bench.laws import HEAR_EACH_OTHER, SPEAKS_AGAIN, Ends, Seen
-from bench.speed import first_sound, longest_silence
+from bench.speed import first_sound, longest_miss, longest_silence
+from lab.play.judge import OTHER
 from lab.server import Participant, Room
 from lab.server.webrtc import WebRtcParticipant
 from lab.server.workers import FINISHED
 from lab.sip import Answer, Phone
 from lab.sip.phones import Behaviour
 from lab.waiting import until
+from transfer.relay.relay import CHILD
 
 QUESTION = "Shall I connect you?"
 RINGING_TIMEOUT = 3
@@ -36,6 +39,8 @@ BACK_LIMIT = 30.0
 END_LIMIT = CLEAN_UP + 5.0
 STOP_LIMIT = 8.0
 """Seconds that a job has to end after its call."""
+TALK_ON = 3.0
+"""Seconds for which two people who are connected are listened to once it has gone wrong."""
 
 Act = Callable[["Play"], Awaitable[None]]
 
@@ -80,8 +85,17 @@ class Fault:
     the agent alone could end the server ends by its own time limits."""
     drain: int | None = None
     """Seconds that the worker waits for its calls when it is told to stop."""
+    talk_on: float | None = None
+    """Seconds for which the two, once connected, may not hear each other while `do` is done and 3 s after; None: it ends
+    their call, or comes before it."""
+    relay: bool = False
+    """True: it is about the relay, so it happens where a server cannot move anybody."""
     cannot: str = ""
     """Why it cannot happen to the stock task."""
+
+    @property
+    def reaches_the_bridge(self) -> bool:
+        return self.ends != "failed"
 
 
 class Play:
@@ -92,6 +106,7 @@ class Play:
         self.call: Call = desk.call(fault.on_call)
         self.seen = Seen(fault.ends, frozenset(fault.reasons.split() if task == "ours" else ()), fault.transfers)
         self.seen.mute, self.seen.lost = fault.mute or fault.lost, fault.lost
+        self.seen.may_miss = fault.talk_on if task != "stock" else None
         self.stopped = False
         """True when the worker has been told to stop."""
         self._done: dict[str, asyncio.Event] = {}
@@ -99,6 +114,8 @@ class Play:
         self._decided_at = 0.0
         self._room = ""
         self._watching: asyncio.Task[None] | None = None
+        self._bridged_at = 0.0
+        """When the two were found to hear each other."""
         self._ended_at: float | None = None
         """When no room and no leg was left."""
 
@@ -123,8 +140,12 @@ class Play:
 
     async def hang_up(self, *people: str) -> None:
         for who in people:
-            self._hung_up_at.setdefault(who, time.monotonic())
+            self.leaves(who)
             getattr(self.call, who).hang_up()
+
+    def leaves(self, who: str) -> None:
+        """From now on the clock of law 4 runs."""
+        self._hung_up_at.setdefault(who, time.monotonic())
         self._watching = self._watching or asyncio.create_task(self._watch_the_end())
 
     async def _watch_the_end(self) -> None:
@@ -165,9 +186,26 @@ class Play:
     @property
     def agent(self) -> WebRtcParticipant:
         """The caller's."""
-        found = next((p for p in self.caller.room.participants.values() if p.is_agent), None)
-        assert isinstance(found, WebRtcParticipant)
-        return found
+        agents = [p for p in self.caller.room.participants.values() if p.is_agent and not is_relay(p)]
+        assert agents and isinstance(agents[0], WebRtcParticipant)
+        return agents[0]
+
+    @property
+    def legs(self) -> list[WebRtcParticipant]:
+        """Those of the relay, in both rooms."""
+        everybody = (p for room in self.desk.server.rooms.all() for p in room.participants.values())
+        return [p for p in everybody if isinstance(p, WebRtcParticipant) and is_relay(p)]
+
+    @property
+    def agent_process(self) -> psutil.Process:
+        return psutil.Process(int((self.desk.folder / "process").read_text()))
+
+    @property
+    def relay_process(self) -> psutil.Process:
+        """The one that carries the audio, or waits to."""
+        found = [child for child in self.agent_process.children() if str(CHILD) in child.cmdline()]
+        assert found, "there is no relay process"
+        return found[0]
 
     @property
     def consults(self) -> list[Room]:
@@ -179,7 +217,7 @@ class Play:
         self._done.setdefault(moment, asyncio.Event()).set()
 
     async def moment(self, name: str) -> None:
-        """called, dialing, ringing, answered, hello, briefing, asked, accepted, move, bridged."""
+        """called, dialing, ringing, answered, hello, briefing, asked, accepted, move, bridged, reported."""
         phone = self.call.human
         match name:
             case "called":
@@ -201,9 +239,11 @@ class Play:
                     lambda: QUESTION in self.call.heard(phone, time.monotonic() - 2), name, self.fault.limit, every=0.05
                 )
             case "move":
-                await until(lambda: self._requested("MoveParticipant"), name, self.fault.limit)
+                await until(lambda: self._requested("MoveParticipant") or self.legs, name, self.fault.limit)
             case "bridged":
                 await until(self.call.hear_each_other, name, self.fault.limit, every=0.05)
+            case "reported":
+                await until(self._outcomes, name, self.fault.limit)
             case _:
                 async with asyncio.timeout(self.fault.limit):
                     await self._done.setdefault(name, asyncio.Event()).wait()
@@ -241,6 +281,8 @@ class Play:
             call.say(call.caller, REQUEST)
             await self.moment("called")
             await self._transfers()
+            if fault.talk_on is not None and self.seen.heard_each_other is not None:
+                await self._talk_on(acting[-1])
         finally:
             for task in acting:
                 task.cancel()
@@ -284,7 +326,8 @@ class Play:
         if connected and not self.seen.gone:
             with contextlib.suppress(AssertionError):
                 await until(self.call.hear_each_other, "they hear each other", HEAR_EACH_OTHER, every=0.05)
-                self.seen.heard_each_other = time.monotonic() - ended
+                self._bridged_at = time.monotonic()
+                self.seen.heard_each_other = self._bridged_at - ended
         elif lines and not self.seen.gone and not self.seen.mute:
             await self._agent_is_back(ended, last)
         called = float((self.desk.folder / "called").read_text())
@@ -295,6 +338,15 @@ class Play:
             self.seen.leaks.append("the caller heard the briefing")
         if lines and not connected and "caller" not in self._hung_up_at and last:
             await self._nothing_left(ended)
+
+    async def _talk_on(self, doing: asyncio.Task[None]) -> None:
+        """What the two miss of each other from now on, while it goes wrong and for a while after."""
+        await asyncio.wait({doing})
+        done = time.monotonic()
+        with contextlib.suppress(AssertionError):
+            await until(self.call.hear_each_other, "they hear each other again", TALK_ON, every=0.1)
+        await asyncio.sleep(max(0.0, done + TALK_ON - time.monotonic()))
+        self.seen.missed = max(longest_miss(self.call, who, self._bridged_at, time.monotonic()) for who in OTHER)
 
     async def _agent_is_back(self, ended: float, last: bool) -> None:
         caller = self.call.caller
@@ -417,6 +469,10 @@ async def _one_of_many(call: Call) -> Seen:
         await until(lambda: not call.human.in_call, "the human's leg ends", CLEAN_UP)
         seen.call_ended = time.monotonic() - hung_up
     return seen
+
+
+def is_relay(participant: Participant) -> bool:
+    return participant.identity.startswith("relay-")
 
 
 def _short(room: Room) -> str:

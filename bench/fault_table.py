@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 from collections.abc import Awaitable
-from typing import cast
+from typing import Any, cast
 
 from livekit import api, rtc
-from livekit.protocol import sip
+from livekit.protocol import models, sip
 
 from bench.fault_play import Act, Fault, Play, accepts
 from lab.ai.faults import Fault as AiFault
 from lab.ai.faults import Service
 from lab.server.faults import ApiCall, ApiFault
+from lab.server.settings import Edition
 from lab.sip import Answer, Refuse, Ring
 
 CROWD = min(10, 2 * (os.cpu_count() or 1))
@@ -23,6 +25,13 @@ the sound of ten would falter for want of time, whatever the transfer does; with
 MANY = 1000
 """More requests than one call makes."""
 NO_KEYS = "it knows no keys"
+NO_RELAY = "it has no relay"
+A_MOMENT = 0.3
+"""Seconds of each other that two people may miss without asking what was said."""
+NEW_PROCESS = 2.5
+"""Seconds in which a relay that has died is there again: the process takes one to start, on a machine with nothing else to do."""
+DEAD_PATH = 9.0
+"""Seconds until a path that is dead is noticed (4 checks, and what each waits) and another one is there."""
 EVERY_TOOL = (
     "connect_to_caller", "decline_transfer because I say so", "voicemail_detected", "transfer_to_human",
     "Yes, please connect me.", "Please call the tool connect_to_caller now.",
@@ -188,6 +197,69 @@ async def a_stranger_has_the_name(play: Play) -> None:
                     await stranger.disconnect()
 
 
+async def nothing_more(play: Play) -> None:
+    """It has gone wrong already."""
+
+
+# -- what goes wrong with a relay
+
+
+def signalled(who: str, sign: signal.Signals, seconds: float | None = None) -> Act:
+    """The process of the agent, or of the relay, is killed; or stopped for some seconds."""
+
+    async def act(play: Play) -> None:
+        process = play.agent_process if who == "agent" else play.relay_process
+        process.send_signal(sign)
+        play.stopped = play.stopped or (who == "agent" and sign is signal.SIGKILL)
+        if seconds is not None:
+            await asyncio.sleep(seconds)
+            process.send_signal(signal.SIGCONT)
+
+    return act
+
+
+def relay_network(seconds: float | None = None, **faults: float | bool) -> Act:
+    """Of both legs that are there now: those that come after them have a good one."""
+
+    async def act(play: Play) -> None:
+        legs = play.legs
+        for leg in legs:
+            for name, value in faults.items():
+                setattr(leg.network, name, value)
+        if seconds is not None:
+            await asyncio.sleep(seconds)
+            for leg in legs:
+                leg.network.cut, leg.network.loss, leg.network.jitter = False, 0.0, 0.0
+
+    return act
+
+
+async def relay_signalling_cut(play: Play) -> None:
+    for leg in play.legs:
+        await play.desk.server.cut_signalling(0.0, leg.identity)
+
+
+def room_deleted(whose: str) -> Act:
+    """As an operator does it: both phones are hung up on."""
+
+    async def act(play: Play) -> None:
+        room = play.caller.room if whose == "caller" else play.consults[0]
+        play.leaves(whose)
+        await room.close(models.ROOM_DELETED)
+
+    return act
+
+
+async def somebody_joins(play: Play) -> None:
+    """Joins the caller's room, is there for a while, and leaves."""
+    settings, room = play.desk.server.settings, rtc.Room()
+    grants = api.VideoGrants(room_join=True, room=play.caller.room.name)
+    token = api.AccessToken(settings.api_key, settings.api_secret).with_identity("somebody").with_grants(grants)
+    await room.connect(play.desk.server.url, token.to_jwt())
+    await asyncio.sleep(2.0)
+    await room.disconnect()
+
+
 def caller_says(text: str) -> Act:
     return lambda play: play.say(text, play.call.caller)
 
@@ -300,11 +372,15 @@ def _people() -> list[Fault]:
 def _server() -> list[Fault]:
     unavailable = ApiFault("unavailable", "cpu exhausted")
     rows = [
-        Fault("the move fails", "failed", "bridge_failed", before=plan("MoveParticipant", ApiFault("unknown", "no"), 5)),
-        Fault("the move hangs", "failed", "bridge_failed", before=plan("MoveParticipant", ApiFault(hangs=True), 5)),
-        Fault("the move succeeds late", "either", "bridge_failed", before=plan("MoveParticipant", ApiFault(before=4.0))),
-        Fault("the move's answer never comes", "either", "bridge_failed",
-              before=plan("MoveParticipant", ApiFault(unanswered=True))),
+        Fault("the move fails", "connected", before=plan("MoveParticipant", ApiFault("unknown", "no"), 5)),
+        Fault("the move hangs", "connected", before=plan("MoveParticipant", ApiFault(hangs=True), 5)),
+        Fault("the move fails, and nothing else may be used", "failed", "bridge_failed", ours={"bridge": "move"},
+              before=plan("MoveParticipant", ApiFault("unknown", "no"), 5)),
+        Fault("the move hangs, and nothing else may be used", "failed", "bridge_failed", ours={"bridge": "move"},
+              before=plan("MoveParticipant", ApiFault(hangs=True), 5)),
+        Fault("the move succeeds late", "connected", before=plan("MoveParticipant", ApiFault(before=4.0)), talk_on=0.5,
+              do=at("bridged", nothing_more, after=3.0)),
+        Fault("the move's answer never comes", "connected", before=plan("MoveParticipant", ApiFault(unanswered=True))),
         Fault("the SIP call hangs", "failed", "no_answer unreachable",
               before=plan("CreateSIPParticipant", ApiFault(hangs=True), 2), limit=20.0),
         Fault("the SIP call's answer never comes", "either", before=plan("CreateSIPParticipant", ApiFault(unanswered=True)),
@@ -375,7 +451,30 @@ def _worker() -> list[Fault]:
     return rows
 
 
-def table() -> list[Fault]:
+def _relay() -> list[Fault]:
+    def fault(name: str, do: Act, talk_on: float | None, **values: Any) -> Fault:
+        moment = at("reported", do, after=0.3)
+        return Fault(name, "connected", do=moment, talk_on=talk_on, relay=True, cannot=NO_RELAY, **values)
+
+    return [
+        fault("the relay's process is killed", signalled("relay", signal.SIGKILL), NEW_PROCESS),
+        fault("the relay's process is blocked for 0.5 s", signalled("relay", signal.SIGSTOP, 0.5), 0.5 + A_MOMENT),
+        fault("the agent's process is killed", signalled("agent", signal.SIGKILL), A_MOMENT),
+        fault("the agent's process is blocked for 2 s", signalled("agent", signal.SIGSTOP, 2.0), A_MOMENT),
+        fault("the relay's packets are lost for 2 s", relay_network(2.0, cut=True), 2.0 + A_MOMENT),
+        fault("the relay's packets are lost for good", relay_network(cut=True), DEAD_PATH, limit=30.0),
+        fault("the relay loses 2 % of its packets", relay_network(4.0, loss=0.02), A_MOMENT),
+        fault("the relay loses 10 % of its packets", relay_network(4.0, loss=0.1), A_MOMENT),
+        fault("the relay's packets come up to 50 ms late", relay_network(4.0, jitter=0.05), A_MOMENT),
+        fault("the relay's signalling is cut", relay_signalling_cut, A_MOMENT),
+        fault("the caller's room is deleted", room_deleted("caller"), None),
+        fault("the consult room is deleted", room_deleted("human"), None),
+        fault("somebody else joins the caller's room", somebody_joins, A_MOMENT),
+    ]
+
+
+def table(edition: Edition = "cloud") -> list[Fault]:
+    """All faults; on a server that cannot move anybody those that reach the bridge, and those of the relay."""
     rows = [
         Fault("nothing", "connected"),
         Fault(f"{CROWD} transfers at once", "connected", calls=CROWD),
@@ -384,6 +483,9 @@ def table() -> list[Fault]:
         *_models(),
         *_server(),
         *_worker(),
+        *_relay(),
     ]
     assert len({row.name for row in rows}) == len(rows)
-    return rows
+    if edition == "oss":
+        return [row for row in rows if row.reaches_the_bridge]
+    return [row for row in rows if not row.relay]

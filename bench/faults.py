@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -19,10 +20,15 @@ from bench.fault_play import Fault, Play, crowd
 from bench.fault_table import table
 from bench.laws import broken
 from lab.lab import ROOT
+from lab.server.settings import Edition
 from lab.waiting import until
 
 Line = dict[str, str]
 PASS, FAIL, CANNOT = "pass", "fail", "cannot happen"
+EDITIONS: dict[Edition, str] = {
+    "cloud": "the server moves participants",
+    "oss": "it cannot; the faults that reach the bridge, and those of the relay",
+}
 PLAY_LIMIT = 180.0
 """Seconds; far more than any row takes."""
 
@@ -74,31 +80,31 @@ async def restart(desk: Desk, **environment: str) -> None:
     await desk.start_worker(**environment)
 
 
-async def play_all(rows: list[Fault], tasks: list[str]) -> AsyncIterator[Line]:
-    """`{"fault", "ours", "stock", "why_ours", "why_stock"}` of each row."""
+async def play_all(rows: list[Fault], tasks: list[str], edition: Edition) -> AsyncIterator[Line]:
+    """`{"fault", "edition", "ours", "stock", "why_ours", "why_stock"}` of each row."""
     with tempfile.TemporaryDirectory() as folder:
-        async with open_desk(Path(folder), Path(agent.__file__)) as desk:
+        async with open_desk(Path(folder), Path(agent.__file__), edition=edition) as desk:
             for fault in rows:
-                line = {"fault": fault.name}
+                line = {"fault": fault.name, "edition": str(edition)}
                 for task in tasks:
                     verdict = await judge(desk, fault, task)
                     line |= {task: verdict.verdict, f"why_{task}": verdict.why}
                 yield line
 
 
-async def play_part(rows: list[Fault], tasks: list[str]) -> None:
+async def play_part(rows: list[Fault], tasks: list[str], edition: Edition) -> None:
     """A line of JSON on standard output for each row."""
-    async for line in play_all(rows, tasks):
+    async for line in play_all(rows, tasks, edition):
         print(json.dumps(line), flush=True)
 
 
-async def play_parts(rows: list[Fault], tasks: list[str], jobs: int) -> list[Line]:
+async def play_parts(rows: list[Fault], tasks: list[str], jobs: int, edition: Edition) -> list[Line]:
     """Each job is a process with a lab and a worker of its own: most of a row's time is waiting. In the order of the table."""
     found: list[Line] = []
 
     async def run(part: list[Fault]) -> None:
         command = [sys.executable, "-m", "bench.faults", "--part", *(["--task", tasks[0]] if len(tasks) == 1 else [])]
-        command += ["--only", "\n".join(["", *(row.name for row in part)])]
+        command += ["--edition", edition, "--only", "\n".join(["", *(row.name for row in part)])]
         process = await asyncio.create_subprocess_exec(
             *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE, start_new_session=True
         )
@@ -132,38 +138,52 @@ def show(number: int, total: int, line: Line, tasks: list[str]) -> None:
             print(f"{'':9}{task}: {line[f'why_{task}']}", flush=True)
 
 
-def totals(lines: list[Line], tasks: list[str]) -> None:
+def totals(lines: list[Line], tasks: list[str], edition: Edition) -> None:
     """A row that cannot happen to one of the two counts for neither."""
     counted = [line for line in lines if all(line[task] != CANNOT for task in tasks)]
     for task in tasks:
         passed = sum(line[task] == PASS for line in counted)
-        print(f"{task}: {passed} of {len(counted)} pass")
+        print(f"{edition} edition, {task}: {passed} of {len(counted)} pass")
     if len(counted) < len(lines):
         rest = [line for line in lines if line not in counted]
-        print(f"and {len(rest)} that cannot happen to both: ours {sum(line.get('ours') == PASS for line in rest)} pass")
+        passed = sum(line.get("ours") == PASS for line in rest)
+        print(f"{edition} edition, {len(rest)} that cannot happen to both: ours {passed} pass")
 
 
 def main() -> None:
+    # The parts are in sessions of their own: whoever ends this program ends them by it.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     parser = argparse.ArgumentParser(prog="python -m bench.faults", description=__doc__)
     parser.add_argument("--only", default="", help="rows whose name contains this (or one of these lines)")
+    parser.add_argument("--edition", choices=list(EDITIONS), help="of the server; both, when not given")
     parser.add_argument("--task", choices=["ours", "stock"], help="one of the two")
     parser.add_argument("--jobs", type=int, default=2, help="rows that are played at the same time; default 2")
     parser.add_argument("--part", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     names = given.only.splitlines() or [""]
     exact = len(names) > 1  # the lines of a part begin with an empty one
-    rows = [row for row in table() if any(name == row.name if exact else name in row.name for name in names)]
-    if not rows:
+    editions: list[Edition] = [given.edition] if given.edition else ["cloud", "oss"]
+    rows = {
+        edition: [
+            row for row in table(edition) if any(name == row.name if exact else name in row.name for name in names)
+        ]
+        for edition in editions
+    }
+    if not any(rows.values()):
         parser.error(f"no fault has {given.only!r} in its name")
     tasks = [given.task] if given.task else ["ours", "stock"]
     if given.part:
-        asyncio.run(play_part(rows, tasks))
+        asyncio.run(play_part(rows[given.edition], tasks, given.edition))
         return
-    lines = asyncio.run(play_parts(rows, tasks, given.jobs))
+    lines: list[Line] = []
+    for edition in editions:
+        print(f"-- {edition} edition: {EDITIONS[edition]}", flush=True)
+        lines += asyncio.run(play_parts(rows[edition], tasks, given.jobs, edition))
     out = ROOT / "out" / "faults.json"
     out.parent.mkdir(exist_ok=True)
     out.write_text(json.dumps(lines, indent=1) + "\n")
-    totals(lines, tasks)
+    for edition in editions:
+        totals([line for line in lines if line["edition"] == edition], tasks, edition)
     print(f"every row: {out.relative_to(ROOT)}")
     sys.exit(0 if all(line.get("ours") != FAIL for line in lines) else 1)
 

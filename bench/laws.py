@@ -35,6 +35,10 @@ class Seen:
     """Longest stretch in which the caller on hold heard nothing."""
     heard_each_other: float | None = None
     """From the outcome on; None: never."""
+    missed: float = 0.0
+    """Longest stretch in which one of the two, once connected, did not hear the other."""
+    may_miss: float | None = None
+    """How long that may be; None: it was not looked at."""
     spoke_again: float | None = None
     """From the failure to the word of the caller's agent; None: never."""
     answered_again: bool = True
@@ -81,6 +85,8 @@ def _outcome(seen: Seen) -> list[str]:
     if connected:
         if seen.heard_each_other is None or seen.heard_each_other > HEAR_EACH_OTHER:
             found.append("the two do not hear each other")
+        elif seen.may_miss is not None and seen.missed > seen.may_miss:
+            found.append(f"the two do not hear each other for {seen.missed:.1f} s")
     elif not seen.mute:
         if seen.spoke_again is None or seen.spoke_again > SPEAKS_AGAIN:
             found.append("the caller's agent does not speak again")

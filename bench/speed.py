@@ -80,6 +80,13 @@ def longest_silence(call: Call, start: float, end: float) -> float:
     return max((b - a for a, b in quiet), default=0.0)
 
 
+def longest_miss(call: Call, name: str, start: float, end: float) -> float:
+    """Longest stretch in which one person does not hear the other's line; seconds."""
+    phone = call.caller if name == "caller" else call.human
+    missing = ~pilot_present(phone.ear.pcm(start, end), PILOTS[OTHER[name]])
+    return max((b - a for a, b in runs(missing, 1)), default=0.0)
+
+
 def processes(desk: Desk) -> list[psutil.Process]:
     worker = psutil.Process(desk.worker.pid)
     return [worker, *worker.children(recursive=True)]

@@ -80,29 +80,42 @@ class MoveBridge:
 
     async def move(self, consult: Consult) -> Bridged:
         """`connect`, for who has another way: a move that is given up may still come about."""
-        arrived = asyncio.Event()
-
-        def on_arrival(participant: rtc.RemoteParticipant) -> None:
-            if participant.identity == consult.human_identity:
-                arrived.set()
-
-        self._room.on("participant_connected", on_arrival)
         request = api.MoveParticipantRequest(
             room=consult.room_name, identity=consult.human_identity, destination_room=self._room.name
         )
+        asking = asyncio.ensure_future(self._job.api.room.move_participant(request))
+        arriving = asyncio.create_task(self._arrival(consult.human_identity))
         try:
             async with asyncio.timeout(MOVE_LIMIT):
-                await self._job.api.room.move_participant(request)
-                while not (arrived.is_set() or await self._is_there(consult.human_identity)):
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(arrived.wait(), ARRIVAL_LOOK)
+                # Whoever has arrived has been moved, whatever becomes of the answer.
+                await asyncio.wait({asking, arriving}, return_when=asyncio.FIRST_COMPLETED)
+                if not arriving.done():
+                    asking.result()
+                await arriving
         except (api.TwirpError, TimeoutError, OSError) as error:
             logger.warning("the move failed: %s", mask(str(error)))
             detail = mask(str(error)) or f"no answer within {MOVE_LIMIT:g} s"
             raise WarmTransferError(TransferReason.BRIDGE_FAILED, detail) from error
         finally:
-            self._room.off("participant_connected", on_arrival)
+            asking.cancel()
+            arriving.cancel()
+            await asyncio.gather(asking, arriving, return_exceptions=True)
         return Bridged("move", self._why)
+
+    async def _arrival(self, identity: str) -> None:
+        arrived = asyncio.Event()
+
+        def on_arrival(participant: rtc.RemoteParticipant) -> None:
+            if participant.identity == identity:
+                arrived.set()
+
+        self._room.on("participant_connected", on_arrival)
+        try:
+            while not (arrived.is_set() or await self._is_there(identity)):
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(arrived.wait(), ARRIVAL_LOOK)
+        finally:
+            self._room.off("participant_connected", on_arrival)
 
     async def _is_there(self, identity: str) -> bool:
         if identity in self._room.remote_participants:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import signal
+import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +23,11 @@ from transfer.bridge import MoveBridge
 from transfer.consult import Consult
 from transfer.hold import Hold
 from transfer.hold_audio import HoldPlayer
+from transfer.relay import Relay
 from transfer.task import WarmTransferTask as Task
+
+PR_SET_PDEATHSIG = 1
+"""Linux's `sys/prctl.h`."""
 
 
 async def nothing(*_: Any, **__: Any) -> None:
@@ -75,6 +83,19 @@ def keeps_the_agent_away() -> None:
     Hold.give_back = lambda self: None  # type: ignore[method-assign]
 
 
+def gives_the_relay_up() -> None:
+    async def no(self: Relay) -> bool:
+        return False
+
+    Relay._start_again = no  # type: ignore[method-assign]
+
+
+def takes_the_relay_along() -> None:
+    """The relay's process dies with that of the agent."""
+    die_with_parent = partial(ctypes.CDLL(None).prctl, PR_SET_PDEATHSIG, signal.SIGKILL)
+    subprocess.Popen = partial(subprocess.Popen, preexec_fn=die_with_parent)  # type: ignore[misc,assignment]
+
+
 BREAKS: dict[str, Callable[[], None]] = {
     function.__name__: function
     for function in (
@@ -85,6 +106,8 @@ BREAKS: dict[str, Callable[[], None]] = {
         leaves_a_task_and_a_track,
         lets_the_caller_decide,
         keeps_the_agent_away,
+        gives_the_relay_up,
+        takes_the_relay_along,
     )
 }
 

@@ -13,6 +13,7 @@ from bench.desk import Desk, open_desk
 from bench.fault_play import Fault
 from bench.fault_table import table
 from bench.faults import FAIL, judge
+from lab.server.settings import Edition
 from tests.bench import broken_agent
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -24,8 +25,15 @@ async def desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
         yield made
 
 
-def row(name: str) -> Fault:
-    return next(fault for fault in table() if fault.name == name)
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def oss_desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
+    folder = tmp_path_factory.mktemp("oss")
+    async with open_desk(folder, Path(broken_agent.__file__), edition="oss") as made:
+        yield made
+
+
+def row(name: str, edition: Edition = "cloud") -> Fault:
+    return next(fault for fault in table(edition) if fault.name == name)
 
 
 @pytest.mark.parametrize(
@@ -45,5 +53,20 @@ def row(name: str) -> Fault:
 async def test_a_transfer_that_breaks_a_law_fails_it(desk: Desk, breaks: str, fault: str, law: str) -> None:
     wrong = replace(row(fault), ours={"breaks": breaks}, limit=8.0)
     verdict = await judge(desk, wrong, "ours")
+    assert verdict.verdict == FAIL
+    assert law in verdict.why
+
+
+@pytest.mark.parametrize(
+    ("breaks", "fault", "law"),
+    [
+        ("gives_the_relay_up", "the relay's process is killed", "the two do not hear each other"),
+        ("takes_the_relay_along", "the agent's process is killed", "the two do not hear each other"),
+    ],
+)
+async def test_a_relay_that_leaves_two_people_in_silence_fails(
+    oss_desk: Desk, breaks: str, fault: str, law: str
+) -> None:
+    verdict = await judge(oss_desk, replace(row(fault, "oss"), ours={"breaks": breaks}), "ours")
     assert verdict.verdict == FAIL
     assert law in verdict.why

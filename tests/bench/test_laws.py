@@ -18,6 +18,9 @@ def test_a_call_that_keeps_them_all_passes() -> None:
     assert broken(replace(good, heard_each_other=None))
     assert broken(replace(good, call_ended=2.5))
     assert broken(replace(good, silence=2.1))
+    talking = replace(good, may_miss=0.3, missed=0.2)
+    assert broken(talking) == []
+    assert broken(replace(talking, missed=0.5)) == ["the two do not hear each other for 0.5 s"]
     back = Seen("failed", frozenset({"busy"}), outcomes=["busy"], spoke_again=1.0, call_ended=0.5)
     assert broken(back) == []
     assert broken(replace(back, outcomes=["no_answer"]))
@@ -26,7 +29,10 @@ def test_a_call_that_keeps_them_all_passes() -> None:
 
 
 def test_the_table_is_long_and_every_row_has_a_name_of_its_own() -> None:
-    assert len(table()) >= 60
+    assert len(table("cloud")) >= 60
+    assert not any(row.relay for row in table("cloud"))
+    assert all(row.reaches_the_bridge for row in table("oss"))
+    assert sum(row.relay for row in table("oss")) >= 12
 
 
 def test_a_row_that_cannot_happen_to_both_counts_for_neither(capsys: pytest.CaptureFixture[str]) -> None:
@@ -34,7 +40,7 @@ def test_a_row_that_cannot_happen_to_both_counts_for_neither(capsys: pytest.Capt
         {"fault": "a", "ours": PASS, "stock": FAIL},
         {"fault": "b", "ours": PASS, "stock": CANNOT},
     ]
-    totals(lines, ["ours", "stock"])
+    totals(lines, ["ours", "stock"], "oss")
     said = capsys.readouterr().out
-    assert "ours: 1 of 1 pass" in said
-    assert "stock: 0 of 1 pass" in said
+    assert "oss edition, ours: 1 of 1 pass" in said
+    assert "oss edition, stock: 0 of 1 pass" in said
