@@ -166,6 +166,7 @@ class WebRtcParticipant(Participant):
             disable_dtx=request.disable_dtx,
             stereo=request.stereo,
             disable_red=True,
+            encryption=request.encryption,
         )
         self.tracks[info.sid] = Track(self, info, request.cid)
         self.signal(track_published=rtc.TrackPublishedResponse(cid=request.cid, track=info))

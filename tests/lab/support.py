@@ -27,10 +27,14 @@ def token(
 
 
 @asynccontextmanager
-async def client(server: LabServer, identity: str, room: str = "room", **grants: Any) -> AsyncIterator[rtc.Room]:
-    """An SDK client in a room."""
+async def client(
+    server: LabServer, identity: str, room: str = "room", *, shared_key: str = "", **grants: Any
+) -> AsyncIterator[rtc.Room]:
+    """An SDK client in a room; with a `shared_key` its media and data are end-to-end encrypted."""
     made = rtc.Room()
-    await made.connect(server.url, token(server, identity, room, **grants))
+    keys = rtc.KeyProviderOptions(shared_key=shared_key.encode())
+    options = rtc.RoomOptions(encryption=rtc.E2EEOptions(keys) if shared_key else None)
+    await made.connect(server.url, token(server, identity, room, **grants), options)
     try:
         yield made
     finally:

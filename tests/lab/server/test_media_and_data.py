@@ -28,6 +28,25 @@ async def test_a_newcomer_hears_the_track_that_was_there_before(server: LabServe
         await until(lambda: is_near(500)(ear.hertz()), "bob hears 500 Hz")
 
 
+async def test_encrypted_media_and_keys_are_for_those_who_have_the_key(server: LabServer) -> None:
+    async with (
+        client(server, "alice", shared_key="secret") as alice,
+        client(server, "bob", shared_key="secret") as bob,
+        client(server, "eve") as eve,
+        Ear(bob) as ear,
+        Ear(eve) as noise,
+        Tone(alice, 500),
+    ):
+        pressed: list[str] = []
+        bob.on("sip_dtmf_received", lambda event: pressed.append(event.digit))
+        await until(lambda: is_near(500)(ear.hertz()), "bob hears alice")
+        (publication,) = eve.remote_participants["alice"].track_publications.values()
+        assert publication.encryption_type == rtc.EncryptionType.GCM
+        assert not is_near(500)(noise.hertz())
+        await alice.local_participant.publish_dtmf(code=5, digit="5")
+        await until(lambda: pressed == ["5"], "bob gets the key")
+
+
 async def test_text_data_and_remote_calls_reach_the_other(server: LabServer) -> None:
     async with client(server, "alice") as alice, client(server, "bob") as bob:
         texts: list[str] = []
