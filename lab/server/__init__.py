@@ -3,7 +3,17 @@
 from lab.server.participant import Participant, Track, TrackSink
 from lab.server.rooms import Room, RoomRegistry
 from lab.server.server import LabServer
-from lab.server.settings import ServerSettings
+from lab.server.settings import IceServer, ServerSettings
 from lab.server.twirp import TwirpError
 
-__all__ = ["LabServer", "Participant", "Room", "RoomRegistry", "ServerSettings", "Track", "TrackSink", "TwirpError"]
+__all__ = [
+    "IceServer",
+    "LabServer",
+    "Participant",
+    "Room",
+    "RoomRegistry",
+    "ServerSettings",
+    "Track",
+    "TrackSink",
+    "TwirpError",
+]

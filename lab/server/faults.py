@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from dataclasses import dataclass
 
 from google.protobuf.message import Message
@@ -22,7 +22,12 @@ class NetworkFaults:
         """Seconds that a packet is held back at most; packets overtake each other."""
         self.cut = False
         """True: nothing passes, connectivity checks included."""
+        self.only_with: Container[tuple[str, int]] | None = None
+        """Addresses that packets pass from and to, as through a firewall; None: all."""
         self._random = random.Random(f"{seed}:{identity}")  # everybody a pattern of their own, the same in every run
+
+    def lets_through(self, address: tuple[str, int]) -> bool:
+        return self.only_with is None or address in self.only_with
 
     def pass_on(self, data: bytes, deliver: Callable[[bytes], None]) -> None:
         if self.cut or (self.loss and self._random.random() < self.loss):

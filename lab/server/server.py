@@ -66,6 +66,8 @@ class LabServer:
         self._away_until = 0.0
         self.refuses: Callable[[Claims], bool] = lambda claims: False
         """For tests: whom it does not let in."""
+        self.on_join: Callable[[WebRtcParticipant], None] = lambda participant: None
+        """For tests: called with each newcomer before any of its media passes."""
         self._stopping = False
 
     @property
@@ -278,6 +280,7 @@ class LabServer:
             permission=permission_of(claims),
         )
         self._clients.add(participant)
+        self.on_join(participant)
         participant.auto_subscribe = join.connection_settings.auto_subscribe
         participant.client_protocol = join.client_info.client_protocol
         participant.attach(websocket)
@@ -291,6 +294,7 @@ class LabServer:
                 server_info=SERVER_INFO,
                 ping_interval=PING_INTERVAL,
                 ping_timeout=PING_TIMEOUT,
+                ice_servers=self._ice_servers(claims.identity),
                 fast_publish=True,
                 enabled_publish_codecs=[models.Codec(mime="audio/opus")],
                 sif_trailer=secrets.token_bytes(8),
@@ -319,12 +323,20 @@ class LabServer:
         participant.attach(websocket)
         if old is not None:
             self.tasks.spawn(old.close())
-        participant.signal(reconnect=rtc.ReconnectResponse(server_info=SERVER_INFO))
+        participant.signal(
+            reconnect=rtc.ReconnectResponse(server_info=SERVER_INFO, ice_servers=self._ice_servers(claims.identity))
+        )
         everybody = [participant.info(), *(other.info() for other in room.visible_to(participant))]
         participant.signal(update=rtc.ParticipantUpdate(participants=everybody))
         participant.signal(room_update=rtc.RoomUpdate(room=room.info()))
         participant.signal(refresh_token=refreshed_token(claims, self.settings.api_key, self.settings.api_secret))
         return participant
+
+    def _ice_servers(self, identity: str) -> list[rtc.ICEServer]:
+        return [
+            rtc.ICEServer(urls=server.urls, username=server.username or identity, credential=server.credential)
+            for server in self.settings.ice_servers
+        ]
 
     async def _watch_presence(self) -> None:
         """Takes out the clients that vanished without a word."""

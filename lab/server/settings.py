@@ -12,6 +12,17 @@ Edition = Literal["cloud", "oss"]
 
 
 @dataclass(frozen=True)
+class IceServer:
+    """A STUN or TURN server that clients are told of."""
+
+    urls: tuple[str, ...]
+    """Such as "turn:127.0.0.1:3478?transport=udp"."""
+    username: str = ""
+    """Empty: each client's own identity, so that the TURN server can tell them apart."""
+    credential: str = ""
+
+
+@dataclass(frozen=True)
 class ServerSettings:
     host: str = "127.0.0.1"
     """Address to bind; anything but loopback is refused."""
@@ -28,6 +39,8 @@ class ServerSettings:
     vanish_timeout: float = 20.0
     """Seconds until a client counts as gone (livekit-server 1.13.4: 20 to 21): without a websocket, or, by a clock of its
     own, without connectivity checks of its media. libwebrtc checks every 2.5 s, so values below 3 remove healthy clients."""
+    ice_servers: tuple[IceServer, ...] = ()
+    """Offered to every client when it joins."""
     announce_interval: float = 3.0
     """Seconds between the batches in which participants without a track are announced."""
     seed: int = 1

@@ -86,14 +86,14 @@ class UdpMultiplexer(asyncio.DatagramProtocol):
             return
         if data[0] < 4:
             self._on_stun(data, address)
-        elif peer := self.by_address.get(address):
+        elif (peer := self.by_address.get(address)) and peer.faults.lets_through(address):
             peer.receive(data)
 
     def _on_stun(self, data: bytes, address: Address) -> None:
         """Answers a connectivity check: all that an ICE-lite agent does."""
         request = BindingRequest.parse(data)
         peer = self.by_ufrag.get(request.ufrag) if request else None
-        if request is None or peer is None or peer.faults.cut:
+        if request is None or peer is None or peer.faults.cut or not peer.faults.lets_through(address):
             return
         password = peer.passwords[request.ufrag]
         if not request.is_signed_with(password):
@@ -170,7 +170,7 @@ class PeerTransport:
             self.faults.pass_on(self._session.protect_rtcp(data), self._send_now)
 
     def _send_now(self, data: bytes) -> None:
-        if self._address and not self._closed:
+        if self._address and not self._closed and self.faults.lets_through(self._address):
             self.multiplexer.send(data, self._address)
 
     async def _recv(self) -> bytes:
