@@ -54,7 +54,9 @@ class Tone:
     """A sine that a client publishes for as long as it is wanted."""
 
     def __init__(self, room: rtc.Room, hertz: float, name: str = "tone") -> None:
-        self._room, self._hertz, self._name = room, hertz, name
+        self._room, self._name = room, name
+        self.hertz = hertz
+        """May be changed while it sounds."""
         self._source = rtc.AudioSource(48000, 1)
         self._task: asyncio.Task[None] | None = None
         self.publication: rtc.LocalTrackPublication | None = None
@@ -70,7 +72,7 @@ class Tone:
         samples = np.arange(480)
         position = 0
         while True:
-            wave = 8000 * np.sin(2 * np.pi * self._hertz * (position + samples) / 48000)
+            wave = 8000 * np.sin(2 * np.pi * self.hertz * (position + samples) / 48000)
             position += 480
             await self._source.capture_frame(rtc.AudioFrame(wave.astype(np.int16).tobytes(), 48000, 1, 480))
 

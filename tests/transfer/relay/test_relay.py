@@ -5,97 +5,26 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-import psutil
 import pytest
-import pytest_asyncio
-from livekit import rtc
 
-from lab.server import LabServer, ServerSettings
-from tests.lab.support import LIMIT, Ear, Tone, client, server_api, until
+from lab.server import LabServer
+from tests.lab.support import Tone, server_api, until
+from tests.transfer.relay.support import (
+    CALLER,
+    ENGINES,
+    HUMAN,
+    are_alone_again,
+    ends,
+    hear_each_other,
+    person,
+    relayed,
+    rooms_end,
+    two_people,
+)
 from transfer.relay import Ended, Order, Relay, RelayError, RelayFailure, RelayProcess, Side, relay_rooms
 from transfer.relay.errors import SideName
 from transfer.relay.order import EngineChoice
-from transfer.relay.relay import CHILD
-
-ENGINES: list[EngineChoice] = ["packet", "sdk"]
-CALLER, HUMAN = 440.0, 880.0
-"""Hz."""
-
-
-def relay_processes() -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        if str(CHILD) in (process.info["cmdline"] or []):
-            found.append(process)
-    return found
-
-
-@pytest.fixture(autouse=True)
-def no_process_left() -> Iterator[None]:
-    before = {process.pid for process in relay_processes()}
-    yield
-    end = time.monotonic() + 5
-    while (left := {p.pid for p in relay_processes()} - before) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not left, "a relay process outlives its call"
-
-
-@pytest_asyncio.fixture
-async def server() -> AsyncIterator[LabServer]:
-    async with LabServer(ServerSettings(edition="oss")) as made:
-        yield made
-    assert not made.leftovers()
-
-
-class Person:
-    """An SDK client with a tone."""
-
-    def __init__(self, room: rtc.Room, ear: Ear, tone: Tone) -> None:
-        self.room, self.ear, self.tone = room, ear, tone
-        self.keys: list[str] = []
-        room.on("sip_dtmf_received", lambda event: self.keys.append(event.digit))
-
-    def hears(self, hertz: float) -> bool:
-        return any(self.ear.hertz(sid) == pytest.approx(hertz, abs=15) for sid in self.ear.heard)
-
-
-@asynccontextmanager
-async def person(server: LabServer, name: str, room: str, hertz: float) -> AsyncIterator[Person]:
-    async with client(server, name, room) as made, Ear(made) as ear, Tone(made, hertz) as tone:
-        yield Person(made, ear, tone)
-
-
-@asynccontextmanager
-async def two_people(server: LabServer) -> AsyncIterator[tuple[Person, Person]]:
-    async with person(server, "caller", "call", CALLER) as caller, person(server, "human", "consult", HUMAN) as human:
-        yield caller, human
-
-
-def relayed(
-    server: LabServer,
-    engine: EngineChoice = "auto",
-    first: Side = Side("call", "caller"),  # noqa: B008
-    second: Side = Side("consult", "human"),  # noqa: B008
-) -> AbstractAsyncContextManager[Relay]:
-    key, secret = server.settings.api_key, server.settings.api_secret
-    return relay_rooms(first, second, url=server.url, api_key=key, api_secret=secret, engine=engine)
-
-
-async def hear_each_other(caller: Person, human: Person) -> None:
-    await until(lambda: caller.hears(HUMAN) and human.hears(CALLER), "they hear each other")
-
-
-async def rooms_end(server: LabServer) -> None:
-    await until(lambda: not server.rooms.all(), "no room is left", 3.0)
-
-
-async def ends(relay: Relay) -> Ended:
-    async with asyncio.timeout(LIMIT):
-        return await relay.ended
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -241,12 +170,7 @@ async def test_who_is_not_there_is_a_typed_error_and_nothing_is_left(
             async with relayed(server, engine, **sides):
                 pass
         assert (caught.value.failure, caught.value.side) == (failure, side)
-        await until(
-            lambda: sorted(p for r in server.rooms.all() for p in r.participants) == ["caller", "human"],
-            "the two are alone again",
-            3.0,
-        )
-        assert sorted(room.name for room in server.rooms.all()) == ["call", "consult"]
+        await are_alone_again(server)
 
 
 async def test_a_wrong_address_or_key_is_a_typed_error(server: LabServer) -> None:
