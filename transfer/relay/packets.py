@@ -53,6 +53,8 @@ class PacketEngine:
             for side in sides:
                 if not self._legs[side].is_present:
                     raise RelayError(RelayFailure.NO_PARTICIPANT, "has left", side)
+                if self._legs[side].encrypted:  # a track that has come since the leg joined
+                    raise self._encrypted(side)
                 for identity, muted in self._legs[side].muted.items():
                     if muted:
                         await self._legs[OTHER[side]].mute(identity, True)
@@ -99,8 +101,12 @@ class PacketEngine:
             raise
         if leg.encrypted:
             await leg.close()
-            raise RelayError(RelayFailure.ENCRYPTED, "packets of an encrypted room mean nothing in another", side)
+            raise self._encrypted(side)
         self._legs[side] = leg
+
+    @staticmethod
+    def _encrypted(side: SideName) -> RelayError:
+        return RelayError(RelayFailure.ENCRYPTED, "packets of an encrypted room mean nothing in another", side)
 
     @staticmethod
     async def _give_up(leg: Leg, joining: asyncio.Task[None]) -> None:
