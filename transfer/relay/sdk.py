@@ -25,6 +25,15 @@ BEHIND = 2
 ROOM_ENDS = (rtc.DisconnectReason.ROOM_DELETED, rtc.DisconnectReason.ROOM_CLOSED)
 
 
+def failure_of(error: Exception) -> RelayFailure:
+    """Why the SDK could not connect: it says so in words alone, such as "engine: signal failure: client error: 401"."""
+    words = str(error)
+    if "signal failure" not in words:
+        return RelayFailure.NO_MEDIA
+    refused = "error: 401" in words or "error: 403" in words
+    return RelayFailure.NOT_ALLOWED if refused else RelayFailure.UNREACHABLE
+
+
 class SdkEngine:
     """See `transfer.relay.engine.Engine`."""
 
@@ -90,13 +99,14 @@ class SdkEngine:
         room.on("sip_dtmf_received", lambda keys: self._pass_on_keys(side, keys))
         room.on("participant_disconnected", lambda who: self._on_left(side, who))
         room.on("disconnected", lambda reason: self._on_disconnected(side, reason))
+        # `encryption`, not the older `e2ee`: it covers data as well, and keypad tones are data.
         options = rtc.RoomOptions(auto_subscribe=False, encryption=encryption)
         try:
             await room.connect(self._order.url, self._api.token(side, new_identity()), options)
             for identity in self._order.side(OTHER[side]).heard:
                 await self._publish(side, identity)
         except (rtc.ConnectError, rtc.room.ConnectError) as error:
-            raise RelayError(RelayFailure.NO_MEDIA, type(error).__name__, side) from error
+            raise RelayError(failure_of(error), type(error).__name__, side) from error
         for participant in room.remote_participants.values():
             for publication in participant.track_publications.values():
                 self._on_track(side, publication, participant)
