@@ -133,7 +133,6 @@ class Leg:
         self._media.dtls.on("statechange", self._on_dtls_state)
         self._media.sctp.on("datachannel", self._listen)
         _, websocket = await asyncio.gather(self._ice.iceGatherer.gather(), self._open())
-        self._websocket = websocket
         self._spawn(self._read(websocket))
         connected, over = asyncio.create_task(self._connected.wait()), asyncio.create_task(self._over.wait())
         try:
@@ -155,12 +154,14 @@ class Leg:
         self._http = aiohttp.ClientSession()
         try:
             async with asyncio.timeout(SIGNAL_LIMIT):
-                return await self._http.ws_connect(
+                # Kept from here on: whoever gives up while ICE still gathers has a room to leave.
+                self._websocket = await self._http.ws_connect(
                     address,
                     params={"join_request": base64.urlsafe_b64encode(wrapped).decode()},
                     headers={"Authorization": f"Bearer {self._token}"},
                     max_msg_size=0,
                 )
+                return self._websocket
         except aiohttp.WSServerHandshakeError as error:
             failure = RelayFailure.NOT_ALLOWED if error.status in (401, 403) else RelayFailure.UNREACHABLE
             raise RelayError(failure, f"HTTP {error.status}") from error
