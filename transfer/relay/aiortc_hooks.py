@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import aioice.ice
 from aiortc import RTCCertificate, RTCDtlsTransport, RTCIceGatherer, RTCIceServer, RTCIceTransport, RTCSctpTransport
+from aiortc.rtcicetransport import parse_stun_turn_uri
 
 CONSENT_INTERVAL = 1
 """Seconds between two checks that the other end still answers; aioice has 5, which a call does not wait for."""
@@ -36,6 +37,14 @@ def is_loopback(url: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def is_turn(url: str) -> bool:
+    """False also for what aiortc cannot read, such as an IPv6 address: it would raise when the leg is made."""
+    try:
+        return parse_stun_turn_uri(url)["scheme"] in ("turn", "turns")
+    except ValueError:
+        return False
 
 
 def make_ice(servers: Sequence[RTCIceServer]) -> RTCIceTransport:

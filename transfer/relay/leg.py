@@ -19,7 +19,7 @@ from aiortc import RTCDataChannel, RTCDataChannelParameters, RTCIceServer
 from aiortc.sdp import candidate_from_sdp
 from livekit.protocol import models, rtc
 
-from transfer.relay.aiortc_hooks import MediaTransport, make_ice
+from transfer.relay.aiortc_hooks import MediaTransport, is_turn, make_ice
 from transfer.relay.errors import RelayError, RelayFailure
 from transfer.relay.rtp import Incoming, Outgoing, RtpPacket, report, sender_reports
 from transfer.relay.sdp import PAYLOAD_TYPE, read_answer, write_offer
@@ -249,7 +249,7 @@ class Leg:
         self.turn_servers = [
             RTCIceServer(urls=urls, username=server.username, credential=server.credential)
             for server in join.ice_servers
-            if (urls := [url for url in server.urls if url.startswith("turn")])
+            if (urls := [url for url in server.urls if is_turn(url)])
         ]
         self._pong_at = time.monotonic()
         self._spawn(self._ping(join.ping_interval or PING_INTERVAL, join.ping_timeout or PING_TIMEOUT))

@@ -8,9 +8,9 @@ from importlib.metadata import version
 
 import aioice.ice
 import pytest
-from aiortc import RTCCertificate, RTCDtlsTransport, RTCIceTransport
+from aiortc import RTCCertificate, RTCDtlsTransport, RTCIceServer, RTCIceTransport
 
-from transfer.relay.aiortc_hooks import MediaTransport, is_loopback, make_ice, prepare_process
+from transfer.relay.aiortc_hooks import MediaTransport, is_loopback, is_turn, make_ice, prepare_process
 
 RTP = bytes.fromhex("806f0001000003c000001234") + b"opus"
 RTCP = bytes.fromhex("80c8000600001234") + bytes(20)
@@ -60,6 +60,22 @@ def test_aioice_reads_its_constants_and_addresses_when_it_needs_them(monkeypatch
 )
 def test_a_loopback_server_is_known_by_its_address(url: str, expected: bool) -> None:
     assert is_loopback(url) is expected
+
+
+@pytest.mark.parametrize(
+    "url, expected",
+    [
+        ("turn:127.0.0.1:3478?transport=udp", True),
+        ("turns:turn.example.org:443?transport=tcp", True),
+        ("turn:[2001:db8::1]:3478?transport=udp", False),
+        ("stun:127.0.0.1:3478", False),
+        ("https://example.org", False),
+    ],
+)
+def test_a_turn_server_that_aiortc_cannot_use_is_left_out(url: str, expected: bool) -> None:
+    assert is_turn(url) is expected
+    if expected:
+        assert make_ice([RTCIceServer(urls=[url], username="a", credential="b")])._connection.turn_server
 
 
 class Path:
