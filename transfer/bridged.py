@@ -59,7 +59,8 @@ class LineWatch:
         """A relay that ends by itself, for whatever reason, has hung up on the human."""
         if ended.result().reason == "moved":
             logger.info("a move that was given up has brought the human after all")
-            self._stop_relay()
+            if self._relay is not None:
+                self._ending.append(asyncio.ensure_future(self._relay.stop()))
             self._relay, self._people[self._human] = None, "human"
             self._departures.expect([self._human])
         else:
@@ -98,9 +99,13 @@ class LineWatch:
         if who == "caller" or not self._returns:
             logger.info("the %s hung up: the call ends", who)
             self._departures.close()
-            self._ending.append(self._job.delete_room())
-        self._stop_relay()
-
-    def _stop_relay(self) -> None:
+            if who == "human" or self._relay is None:
+                self._ending.append(self._job.delete_room())
         if self._relay is not None:
-            self._ending.append(asyncio.ensure_future(self._relay.stop()))
+            self._ending.append(asyncio.ensure_future(self._end_relay(self._relay, who)))
+
+    async def _end_relay(self, relay: Relay, who: Person) -> None:
+        """A relay that has seen the caller leave has deleted their room: a server takes seconds to say that it is gone."""
+        await relay.stop()
+        if who == "caller" and relay.ended.result().side != "first":
+            await self._job.delete_room()

@@ -100,19 +100,21 @@ class RelayProcess:
         assert self._writer
         self._writer.write(line.encode() + b"\n")
 
-    async def stop(self) -> None:
-        """Ends the process, and with it what it was doing; harmless when it has ended."""
+    async def stop(self) -> Ended | None:
+        """Ends the process, and with it what it was doing; how that ended, if it says so. Harmless when it has ended."""
+        ended: Ended | None = None
         if self._writer is not None and not self._writer.is_closing():
             self._send('{"stop": true}')
             try:
                 async with asyncio.timeout(STOP_LIMIT):
-                    while await self.read():
-                        pass
+                    while message := await self.read():
+                        ended = Ended(message["side"], message["ended"]) if "ended" in message else ended
             except TimeoutError:
                 logger.error("the relay's process does not end: it is killed")
                 self._child.kill()
         self.let_go()
         await self.gone()
+        return ended
 
     def let_go(self) -> None:
         """From now on the process, if it has an order, is on its own."""
@@ -192,9 +194,9 @@ class Relay:
         if self._watching is not None and not self.ended.done():
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
-        await self._process.stop()
+        ended = await self._process.stop()
         if not self.ended.done():
-            self.ended.set_result(Ended(None, "stopped"))
+            self.ended.set_result(ended or Ended(None, "stopped"))
 
     def let_go(self) -> None:
         """Leaves the two to the relay: it goes on without us, and ends the call when one of them hangs up."""
