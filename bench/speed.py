@@ -7,7 +7,6 @@ clock for both tasks.
 from __future__ import annotations
 
 import asyncio
-import json
 import statistics
 import sys
 import tempfile
@@ -20,6 +19,7 @@ import psutil
 
 from bench import agent
 from bench.desk import HUMAN, Call, Desk, open_desk
+from bench.results import BENCH, write_results
 from lab.ai import AiSettings
 from lab.lab import ROOT
 from lab.play.judge import OTHER, PILOTS, pilot_present, runs
@@ -27,7 +27,6 @@ from lab.sip import Answer, Phone, g711
 from lab.waiting import LIMIT, until
 
 DELAYS = AiSettings(first_token=0.4, first_audio=0.2, final_transcript=0.3)
-LEAST = 10
 METRICS = (
     "tool_to_invite",
     "tool_to_hold_audio",
@@ -194,8 +193,6 @@ async def run(transfers: int) -> None:
                         if not by_key or name == "accept_key_to_audio":
                             samples.setdefault(name, []).append(value)
                     print(f"{number + 1}/{transfers} {task}{' by key' if by_key else ''}", file=sys.stderr, flush=True)
-    out = ROOT / "out" / "bench.json"
-    out.parent.mkdir(exist_ok=True)
-    out.write_text(json.dumps({"metrics": summary(ours, stock)}, indent=1) + "\n")
+    write_results(summary(ours, stock))
     show(ours, stock)
-    print(f"every sample: {out.relative_to(ROOT)}")
+    print(f"every sample: {BENCH.relative_to(ROOT)}")
