@@ -1,17 +1,19 @@
 # The front door. Every target sets up what it needs; Python 3.11+ and make are enough.
 PYTHON ?= python3
 SCENARIO ?= accept
+MINUTES ?= 10
 VENV := .venv
 RUN := $(VENV)/bin/python
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help demo scenarios lab bench faults test lint format lock clean setup
+.PHONY: help demo scenarios lab bench soak faults test lint format lock clean setup
 
 help:
 	@echo "make demo [SCENARIO=accept]   play a call with a warm transfer, offline, and listen to it"
 	@echo "make scenarios                the calls that can be played"
 	@echo "make lab                      the offline phone lab, to point a worker at"
-	@echo "make bench                    how long people wait: ours beside the stock task"
+	@echo "make bench                    how long people wait: ours beside the stock task; what the relay costs"
+	@echo "make soak [MINUTES=10]        one bridged call for long: nothing may grow"
 	@echo "make faults                   what can go wrong, against ours and the stock task"
 	@echo "make test                     all tests"
 	@echo "make lint                     formatting, lint and types"
@@ -30,6 +32,9 @@ lab: setup
 
 bench: setup
 	@exec $(RUN) -m bench
+
+soak: setup
+	@exec $(RUN) -m bench.soak --minutes $(MINUTES)
 
 faults: setup
 	@exec $(RUN) -m bench.faults
