@@ -30,6 +30,8 @@ A_MOMENT = 0.3
 """Seconds of each other that two people may miss without asking what was said."""
 NEW_PROCESS = 2.5
 """Seconds in which a relay that has died is there again: the process takes one to start, on a machine with nothing else to do."""
+NEW_LEG = 0.5
+"""Seconds in which whoever hears a leg that has joined anew subscribes to its new track."""
 DEAD_PATH = 9.0
 """Seconds until a path that is dead is noticed (4 checks, and what each waits) and another one is there."""
 EVERY_TOOL = (
@@ -466,7 +468,7 @@ def _relay() -> list[Fault]:
         fault("the relay loses 2 % of its packets", relay_network(4.0, loss=0.02), A_MOMENT),
         fault("the relay loses 10 % of its packets", relay_network(4.0, loss=0.1), A_MOMENT),
         fault("the relay's packets come up to 50 ms late", relay_network(4.0, jitter=0.05), A_MOMENT),
-        fault("the relay's signalling is cut", relay_signalling_cut, A_MOMENT),
+        fault("the relay's signalling is cut", relay_signalling_cut, NEW_LEG),
         fault("the caller's room is deleted", room_deleted("caller"), None),
         fault("the consult room is deleted", room_deleted("human"), None),
         fault("somebody else joins the caller's room", somebody_joins, A_MOMENT),

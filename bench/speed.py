@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import psutil
@@ -36,6 +37,7 @@ METRICS = (
     "merge_silence",
     "cpu_per_call",
     "memory_per_call",
+    "accept_key_to_audio_relay",
 )
 TARGETS = {"tool_to_invite": 0.1, "hello_to_briefing": 0.25, "accept_voice_to_audio": 0.8}
 """Of the stock task's median (DESIGN.md)."""
@@ -47,6 +49,14 @@ PILOT_RUN = 5
 """20 ms steps for which a pilot must be heard to count."""
 
 Samples = dict[str, list[float]]
+Accept = Literal["voice", "key", "key, relay"]
+"""How the human takes the call; "key, relay": and is not moved, but has their room joined to the caller's."""
+ACCEPTED: dict[Accept, str] = {
+    "voice": "accept_voice_to_audio",
+    "key": "accept_key_to_audio",
+    "key, relay": "accept_key_to_audio_relay",
+}
+"""The metric that tells how long the two wait then."""
 
 
 def loudness(phone: Phone, start: float, end: float) -> np.ndarray:
@@ -119,9 +129,10 @@ async def measured(condition: Callable[[], float | None], what: str) -> float:
     return value[0]
 
 
-async def transfer(desk: Desk, task: str, *, by_key: bool) -> dict[str, float]:
+async def transfer(desk: Desk, task: str, accept: Accept) -> dict[str, float]:
     """One call that is transferred; seconds by metric."""
-    desk.order(task, sip_call_to=HUMAN)
+    own: dict[str, Any] = {"bridge": "relay"} if accept == "key, relay" else {}
+    desk.order(task, sip_call_to=HUMAN, **own)
     call = desk.call(Answer(after=1.0))
     cpu = cpu_seconds(desk)
     await call.ask_for_a_person(agent.GREETING)
@@ -136,11 +147,12 @@ async def transfer(desk: Desk, task: str, *, by_key: bool) -> dict[str, float]:
     await asyncio.sleep(said - time.monotonic())
     found["hello_to_briefing"] = await measured(lambda: first_sound(call.human, said), "the briefing")
     await call.hears(call.human, "Shall I connect you?")
-    if by_key:
-        accepted, metric = time.monotonic(), "accept_key_to_audio"
-        await call.human.press("1")
+    metric = ACCEPTED[accept]
+    if accept == "voice":
+        accepted = call.say(call.human, "Yes, please connect me.")
     else:
-        accepted, metric = call.say(call.human, "Yes, please connect me."), "accept_voice_to_audio"
+        accepted = time.monotonic()
+        await call.human.press("1")
     await until(call.hear_each_other, "both hear each other", every=0.05)
     found[metric] = max(
         [await measured(lambda who=who: first_heard(call, who, accepted), who) for who in ("caller", "human")]  # type: ignore[misc]
@@ -185,14 +197,19 @@ async def run(transfers: int) -> None:
     stock: Samples = {}
     with tempfile.TemporaryDirectory() as folder:
         async with open_desk(Path(folder), Path(agent.__file__), DELAYS) as desk:
-            kinds = [("stock", False, stock), ("ours", False, ours), ("ours", True, ours)]
+            kinds: list[tuple[str, Accept, Samples]] = [
+                ("stock", "voice", stock),
+                ("ours", "voice", ours),
+                ("ours", "key", ours),
+                ("ours", "key, relay", ours),
+            ]
             for number in range(transfers):
-                for task, by_key, samples in kinds:
-                    found = await transfer(desk, task, by_key=by_key)
+                for task, accept, samples in kinds:
+                    found = await transfer(desk, task, accept)
                     for name, value in found.items():
-                        if not by_key or name == "accept_key_to_audio":
+                        if accept == "voice" or name == ACCEPTED[accept]:
                             samples.setdefault(name, []).append(value)
-                    print(f"{number + 1}/{transfers} {task}{' by key' if by_key else ''}", file=sys.stderr, flush=True)
+                    print(f"{number + 1}/{transfers} {task} by {accept}", file=sys.stderr, flush=True)
     write_results(summary(ours, stock))
     show(ours, stock)
     print(f"every sample: {BENCH.relative_to(ROOT)}")

@@ -173,6 +173,8 @@ class Attempt:
 
     async def _say_goodbye(self, prompt: str, limit: float) -> None:
         """A last sentence to the human, as far as one can still be said."""
+        if self.consult.is_away:
+            return
         try:
             async with asyncio.timeout(limit):
                 await self.consult.session.interrupt(force=True)

@@ -246,6 +246,11 @@ class Consult:
                 await asyncio.sleep(CONNECT_PAUSE)
 
     @property
+    def is_away(self) -> bool:
+        """True while our agent has no connection to the room: nobody hears it."""
+        return self.room.connection_state != rtc.ConnectionState.CONN_CONNECTED
+
+    @property
     def session(self) -> AgentSession:
         assert self._session is not None
         return self._session

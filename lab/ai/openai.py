@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import re
 import time
@@ -11,7 +10,7 @@ import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import ClientConnectionResetError, web
+from aiohttp import web
 
 from lab.ai.brain import Answer, Brain
 from lab.ai.engines import VOICES, Engine
@@ -80,9 +79,8 @@ class OpenAiApi:
         response = web.StreamResponse(headers={"Content-Type": "audio/pcm", "x-request-id": _id("req_")})
         await response.prepare(request)
         raw = samples.astype("<i2").tobytes()
-        with contextlib.suppress(ClientConnectionResetError):  # whoever is interrupted listens no longer
-            for start in range(0, len(raw), CHUNK):
-                await response.write(raw[start : start + CHUNK])
+        for start in range(0, len(raw), CHUNK):
+            await response.write(raw[start : start + CHUNK])
         return response
 
 

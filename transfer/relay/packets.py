@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import time
 from collections.abc import Coroutine
 from typing import Any
 
@@ -24,6 +26,8 @@ DIRECT_LIMIT = 1.5
 """Of them, those for the direct way, before the server's TURN servers are used."""
 REJOIN_LIMIT = 12.0
 """Seconds in which a leg that has lost its server is joined anew, before the call is given up."""
+HEARING_LIMIT = 0.5
+"""Seconds that a leg that has joined anew may take to hear, before it takes the place of the old one."""
 REJOIN_PAUSE = 0.2
 """Seconds between two tries."""
 
@@ -43,7 +47,7 @@ class PacketEngine:
 
     async def start(self) -> None:
         sides: tuple[SideName, ...] = ("first", "second")
-        results = await asyncio.gather(*map(self._join, sides), return_exceptions=True)
+        results = await asyncio.gather(*map(self._join_first, sides), return_exceptions=True)
         failures = [result for result in results if isinstance(result, BaseException)]
         try:
             if failures:
@@ -76,8 +80,20 @@ class PacketEngine:
 
     # -- one leg
 
-    async def _join(self, side: SideName) -> None:
-        """Makes the leg of `side`, on the direct way or, where that leads nowhere, through the server's TURN servers."""
+    async def _join_first(self, side: SideName) -> None:
+        """A server that lets nobody in for a moment may do so in the next."""
+        end = time.monotonic() + CONNECT_LIMIT
+        while True:
+            try:
+                self._legs[side] = await self._join(side)
+                return
+            except RelayError as error:
+                if error.failure is not RelayFailure.UNREACHABLE or time.monotonic() + REJOIN_PAUSE > end:
+                    raise
+            await asyncio.sleep(REJOIN_PAUSE)
+
+    async def _join(self, side: SideName) -> Leg:
+        """A leg of `side`, on the direct way or, where that leads nowhere, through the server's TURN servers."""
         leg = self._make_leg(side)
         joining = asyncio.create_task(leg.join())
         try:
@@ -102,7 +118,7 @@ class PacketEngine:
         if leg.encrypted:
             await leg.close()
             raise self._encrypted(side)
-        self._legs[side] = leg
+        return leg
 
     @staticmethod
     def _encrypted(side: SideName) -> RelayError:
@@ -199,7 +215,12 @@ class PacketEngine:
     async def _joined_again(self, side: SideName) -> bool:
         try:
             await self._rooms.check()  # a join would make a deleted room anew
-            await self._join(side)
+            leg = await self._join(side)
+            # Until then the old one, which may have lost its signalling alone, goes on.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(HEARING_LIMIT):
+                    await leg.hearing.wait()
+            self._legs[side] = leg
         except RelayError as error:
             if error.failure is RelayFailure.NO_ROOM:
                 self._end(error.side, "room_deleted")

@@ -21,6 +21,7 @@ from lab.ai import AiServices, AiSettings
 from lab.ai.engines import HEARING_RATE, SPEAKING_RATE, SilenceSegmenter
 from lab.ai.tones import ToneCode
 from lab.sip import g711
+from tests.lab.support import until
 
 ONCE = APIConnectOptions(max_retry=0, timeout=5)
 
@@ -125,3 +126,19 @@ def test_the_process_says_when_it_is_ready_and_leaves_nothing_behind(tmp_path: P
     process.terminate()
     assert process.wait(20) == 0
     process.stdout.close()
+
+
+@pytest.mark.parametrize("path, body", [("audio/speech", {"input": "Hello."}), ("chat/completions", {"messages": []})])
+async def test_whoever_hangs_up_before_the_answer_leaves_no_error_behind(
+    path: str, body: dict[str, object], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with AiServices(AiSettings(engine="instant", first_audio=0.3, first_token=0.3)) as services:
+        host, port = services.url.removeprefix("http://").split(":")
+        _, writer = await asyncio.open_connection(host, int(port))
+        text = json.dumps({**body, "stream": True})
+        head = f"POST /v1/{path} HTTP/1.1\r\nHost: lab\r\nContent-Type: application/json\r\n"
+        writer.write(f"{head}Content-Length: {len(text)}\r\n\r\n{text}".encode())
+        await until(lambda: services.open_streams, "the request is being answered")
+        writer.transport.abort()
+        await until(lambda: not services.open_streams, "and is given up")
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []

@@ -296,3 +296,20 @@ async def test_legs_that_are_not_let_in_are_a_typed_error_in_time(
         assert caught.value.failure is failure
         assert time.monotonic() - start < CONNECT_LIMIT + 2 * MARGIN
         await are_alone_again(server)
+
+
+async def test_a_server_that_lets_nobody_in_for_a_moment_is_asked_again(server: LabServer) -> None:
+    refused: list[str] = []
+
+    def refuse(claims: Claims) -> bool:
+        """Each side's first leg."""
+        again = claims.room in refused
+        if claims.identity.startswith("relay-"):
+            refused.append(claims.room)
+        return claims.identity.startswith("relay-") and not again
+
+    async with two_people(server) as (caller, human):
+        server.refuses = refuse
+        async with relayed(server, "packet"):
+            await hear_each_other(caller, human)
+        assert sorted(refused) == ["call", "call", "consult", "consult"]
