@@ -212,8 +212,9 @@ class RelayBridge:
 class AutoBridge:
     """Moves where the server can, and joins the rooms where it cannot or does not."""
 
-    def __init__(self, move: MoveBridge, relay: RelayBridge) -> None:
-        self._move, self._relay = move, relay
+    def __init__(self, url: str, move: MoveBridge, relay: RelayBridge) -> None:
+        """`url`: of the server, which may have said that it cannot move."""
+        self._url, self._move, self._relay = url, move, relay
 
     def prepare(self) -> None:
         self._relay.prepare()
@@ -222,7 +223,7 @@ class AutoBridge:
         await self._relay.aclose()
 
     async def connect(self, consult: Consult) -> Bridged:
-        if not may_move():
+        if not may_move(self._url):
             return await self._relay.join(consult, "this server cannot move a participant", after_move=False)
         try:
             return await self._move.move(consult)
@@ -231,7 +232,7 @@ class AutoBridge:
                 raise
             why, cannot = f"the move failed: {error.detail}", _is_not_implemented(error.__cause__)
         if cannot:
-            forget_move()
+            forget_move(self._url)
             return await self._relay.join(consult, "this server cannot move a participant", after_move=False)
         try:
             return await self._relay.join(consult, why, after_move=True)
@@ -255,4 +256,5 @@ def make_bridge(kind: BridgeKind, job: JobContext, room: rtc.Room, caller: Calla
         case "relay":
             return RelayBridge(job, room, caller)
         case "auto":
-            return AutoBridge(MoveBridge(job, room, "this server can"), RelayBridge(job, room, caller))
+            move = MoveBridge(job, room, "this server can")
+            return AutoBridge(server_url(job), move, RelayBridge(job, room, caller))

@@ -1,12 +1,13 @@
 """Whether this worker's server can move participants: asked once, and remembered for the life of the worker.
 
-Each call has a process of its own, so what one of them learns is a file whose name all of them inherit.
+Each call has a process of its own, so what one of them learns is a file; all of them inherit the beginning of its name.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import hashlib
 import os
 import secrets
 import tempfile
@@ -17,15 +18,24 @@ VARIABLE = "WARM_TRANSFER_NO_MOVE"
 
 if VARIABLE not in os.environ:
     os.environ[VARIABLE] = str(Path(tempfile.gettempdir()) / f"warm-transfer-{os.getpid()}-{secrets.token_hex(4)}")
-    atexit.register(lambda: Path(os.environ[VARIABLE]).unlink(missing_ok=True))
+    atexit.register(lambda: _clear(Path(os.environ[VARIABLE])))
 
 
-def may_move() -> bool:
-    """False once a server has said that it cannot."""
-    return not Path(os.environ[VARIABLE]).exists()
+def may_move(url: str) -> bool:
+    """False once the server at `url` has said that it cannot."""
+    return not _note(url).exists()
 
 
-def forget_move() -> None:
-    """The server has said that it cannot."""
+def forget_move(url: str) -> None:
+    """The server at `url` has said that it cannot."""
     with contextlib.suppress(OSError):  # a read-only disk: the next call asks again, which takes some 20 ms
-        Path(os.environ[VARIABLE]).touch()
+        _note(url).touch()
+
+
+def _note(url: str) -> Path:
+    return Path(f"{os.environ[VARIABLE]}-{hashlib.sha256(url.encode()).hexdigest()[:12]}")
+
+
+def _clear(prefix: Path) -> None:
+    for note in prefix.parent.glob(f"{prefix.name}-*"):
+        note.unlink(missing_ok=True)

@@ -19,6 +19,8 @@ READY = ("registered worker", "process initialized")
 START_LIMIT = 60.0
 STOP_LIMIT = 12.0
 """Seconds."""
+LAST_WORDS = 2.0
+"""Seconds in which the log of a worker that has ended is read to its end."""
 NICE = 10
 
 
@@ -103,6 +105,9 @@ class WorkerProcess:
         # The job processes are in its group; none of them outlives it.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        await self._process.wait()
-        if self._reader:
-            await self._reader
+        # A relay goes on without its agent, and has the same standard output: there may be no end of it to wait for.
+        ends = {asyncio.create_task(self._process.wait()), *([self._reader] if self._reader else [])}
+        await asyncio.wait(ends, timeout=LAST_WORDS)
+        for task in ends:
+            task.cancel()
+        await asyncio.gather(*ends, return_exceptions=True)

