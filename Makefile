@@ -3,6 +3,8 @@ PYTHON ?= python3
 SCENARIO ?= accept
 MINUTES ?= 10
 VENV := .venv
+# Where people talk on phones, in real time: not beside the tests that install packages or recognise speech.
+CALLS := tests/bench tests/end_to_end tests/transfer
 RUN := $(VENV)/bin/python
 export PYTHONUNBUFFERED = 1
 
@@ -40,7 +42,8 @@ faults: setup
 	@exec $(RUN) -m bench.faults
 
 test: setup
-	@$(RUN) -m pytest -n 2 --dist loadfile -m "not alone"
+	@$(RUN) -m pytest -n 2 --dist loadfile -m "not alone" $(CALLS:%=--ignore=%)
+	@$(RUN) -m pytest -n 2 --dist loadfile -m "not alone" $(CALLS)
 	@exec $(RUN) -m pytest -m alone
 
 lint: setup
