@@ -98,13 +98,11 @@ async def carry(order: Order, line: Line) -> None:
             ended = await how_it_ended(order, rooms, engine)
             line.tell(ended=ended.reason, side=ended.side)
             await asyncio.gather(rooms.end_call(ended, looked_after=line.is_open), engine.close())
-        except RelayError as error:
-            line.tell(failed=error.failure, detail=error.detail, side=error.side)
-            if not line.is_open:
-                await rooms.end_call(Ended(None, "failed"), looked_after=False)
         except Exception as error:
-            logger.exception("the relay failed")
-            line.tell(failed=RelayFailure.FAILED, detail=type(error).__name__, side=None)
+            known = error if isinstance(error, RelayError) else RelayError(RelayFailure.FAILED, type(error).__name__)
+            if known is not error:
+                logger.exception("the relay failed")
+            line.tell(failed=known.failure, detail=known.detail, side=known.side)
             if not line.is_open:
                 await rooms.end_call(Ended(None, "failed"), looked_after=False)
         finally:

@@ -9,7 +9,7 @@ import signal
 import pytest
 
 from lab.server import LabServer
-from tests.lab.support import Tone, server_api, until
+from tests.lab.support import Tone, until
 from tests.transfer.relay.support import (
     CALLER,
     ENGINES,
@@ -209,12 +209,11 @@ async def test_a_token_s_end_is_not_the_call_s(server: LabServer) -> None:
         await relay.stop()
 
 
-async def test_a_server_that_answers_no_media_is_reached_another_way_or_not_at_all(server: LabServer) -> None:
+async def test_a_server_that_answers_no_media_is_a_typed_error_and_nothing_is_left(server: LabServer) -> None:
     async with two_people(server):
         server._multiplexer.datagram_received = lambda data, address: None  # type: ignore[method-assign]
         with pytest.raises(RelayError) as caught:
             async with relayed(server, "packet"):
                 pass
         assert caught.value.failure is RelayFailure.NO_MEDIA
-        async with server_api(server) as calls:
-            assert calls
+        await are_alone_again(server)
