@@ -9,6 +9,8 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
+import lab as lab  # before numpy: it says how many threads that may have
+
 CLEAN_UP_LIMIT = 10.0
 """Seconds within which what a test started has to be gone. On a quiet machine it takes none of it."""
 
