@@ -81,10 +81,17 @@ class Tone:
         self._task.cancel()
         with suppress(asyncio.CancelledError):
             await self._task
-        if self._room.isconnected():  # in a room that is gone the SDK's call never returns
-            with suppress(rtc.participant.UnpublishTrackError):  # it goes in this moment
-                await self._room.local_participant.unpublish_track(self.publication.sid)
+        if self._room.isconnected():
+            await self._unpublish(self.publication.sid)
         await self._source.aclose()
+
+    async def _unpublish(self, sid: str) -> None:
+        """In a room that ends meanwhile the SDK's call fails, or never returns."""
+        ending = asyncio.ensure_future(self._room.local_participant.unpublish_track(sid))
+        await until(lambda: ending.done() or not self._room.isconnected(), "the tone's track is unpublished")
+        ending.cancel()
+        with suppress(rtc.participant.UnpublishTrackError, asyncio.CancelledError):
+            await ending
 
 
 class Ear:
