@@ -7,7 +7,11 @@ from collections import deque
 import numpy as np
 
 LEAST, MOST = 3, 12
-"""Frames: 60 ms to start with, 240 ms at most."""
+"""Frames: 60 ms to start with, 240 ms at most that are collected on purpose."""
+CAPACITY = 100
+"""Frames (2 s) of a late burst that are kept, as WebRTC's own buffer does: words that come late are words all the same."""
+CATCH_UP = 4
+"""With more than MOST waiting, the quietest of them is dropped at every fourth take."""
 CALM = 100
 """Frames (2 s) without need after which the buffer gives one back."""
 
@@ -31,6 +35,7 @@ class PlayoutBuffer:
         self._waited = 0
         self._spare = MOST
         self._calm = 0
+        self._late = 0
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -45,7 +50,7 @@ class PlayoutBuffer:
         self._starved = False
         self._expected = (timestamp + self._frame_ticks) & 0xFFFFFFFF
         self._frames.append(samples)
-        while len(self._frames) > MOST:
+        if len(self._frames) > CAPACITY:
             self._frames.popleft()
 
     def take(self) -> np.ndarray | None:
@@ -55,6 +60,10 @@ class PlayoutBuffer:
             self._playing, self._starved, self._waited = False, True, 0
             return None
         self._shrink()
+        self._late = self._late + 1 if len(self._frames) > MOST else 0
+        if self._late == CATCH_UP:
+            self._late = 0
+            self._drop_quietest()
         return self._frames.popleft()
 
     def _ready(self) -> bool:

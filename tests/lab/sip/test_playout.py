@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lab.sip.playout import CALM, LEAST, MOST, Pacer, PlayoutBuffer
+from lab.sip.playout import CALM, CAPACITY, CATCH_UP, LEAST, MOST, Pacer, PlayoutBuffer
 
 FRAME = 160
 
@@ -43,11 +43,26 @@ def test_in_calm_it_gives_back_what_it_grew() -> None:
     assert len(buffer) <= LEAST
 
 
+def test_words_that_come_late_are_heard_and_the_silence_after_them_makes_up_for_it() -> None:
+    buffer = PlayoutBuffer(FRAME)
+    steady(buffer, 0, 10)
+    words = range(10, 10 + 3 * MOST)
+    for number in words:  # the lab itself was held up: all at once
+        buffer.put(frame(1000 + number), number * FRAME)
+    heard = []
+    for number in range(words.stop, words.stop + 5 * CATCH_UP * MOST):
+        buffer.put(frame(0), number * FRAME)
+        heard.append(buffer.take())
+    loud = [int(samples[0]) for samples in heard if samples is not None and samples[0] >= 1000]
+    assert loud == [1000 + number for number in words]
+    assert len(buffer) <= MOST
+
+
 def test_a_burst_never_takes_more_than_its_limit() -> None:
     buffer = PlayoutBuffer(FRAME)
-    for number in range(50):
+    for number in range(CAPACITY + 50):
         buffer.put(frame(number), number * FRAME)
-    assert len(buffer) == MOST
+    assert len(buffer) == CAPACITY
 
 
 def test_old_frames_are_dropped_and_a_pause_of_the_speaker_is_no_lateness() -> None:
