@@ -43,7 +43,7 @@ faults: setup
 
 test: setup
 	@$(RUN) -m pytest -n 2 --dist loadfile -m "not alone" $(CALLS:%=--ignore=%)
-	@$(RUN) -m pytest -n 2 --dist loadfile -m "not alone" $(CALLS)
+	@$(RUN) -m pytest -n 3 --dist loadfile -m "not alone" $(CALLS)
 	@exec $(RUN) -m pytest -m alone
 
 lint: setup

@@ -29,6 +29,8 @@ EDITIONS: dict[Edition, str] = {
     "cloud": "the server moves participants",
     "oss": "it cannot; the faults that reach the bridge, and those of the relay",
 }
+JOBS_LIMIT = 10.0
+"""Seconds that the jobs of a row get to end; then the worker is started anew."""
 PLAY_LIMIT = 180.0
 """Seconds; far more than any row takes."""
 
@@ -68,7 +70,7 @@ async def clear(desk: Desk) -> None:
     for room in desk.server.rooms.all():
         await room.close(models.ROOM_DELETED)
     try:
-        await until(lambda: not desk.server.dispatcher.jobs, "the jobs end", 10.0)
+        await until(lambda: not desk.server.dispatcher.jobs, "the jobs end", JOBS_LIMIT)
     except AssertionError:
         await restart(desk)
     for room in desk.server.rooms.all():  # a connection that came late has made it anew

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from bench import fault_play, faults
 from bench.desk import Desk, open_desk
 from bench.fault_play import Fault
 from bench.fault_table import table
 from bench.faults import FAIL, judge
+from lab.play import worker
 from lab.server.settings import Edition
 from tests.bench import broken_agent
 
@@ -32,29 +34,41 @@ async def oss_desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[De
         yield made
 
 
+@pytest.fixture(autouse=True)
+def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a broken transfer leaves never ends: nobody need wait for it as long as for one that may be slow."""
+    for module, limit, seconds in [
+        (fault_play, "BACK_LIMIT", 3.0),
+        (fault_play, "END_LIMIT", 3.0),
+        (fault_play, "STOP_LIMIT", 3.0),
+        (faults, "JOBS_LIMIT", 3.0),
+        (worker, "STOP_LIMIT", 3.0),
+    ]:
+        monkeypatch.setattr(module, limit, seconds)
+
+
 def row(name: str, edition: Edition = "cloud") -> Fault:
     return next(fault for fault in table(edition) if fault.name == name)
 
 
 @pytest.mark.parametrize(
-    ("breaks", "fault", "law"),
+    ("breaks", "fault", "laws"),
     [
-        ("connects_before_anybody_agreed", "the human declines", "law 1, private"),
-        ("plays_nothing", "rings and nobody answers", "law 2, never silent"),
-        ("tells_no_outcome", "SIP 486", "law 3, one outcome: 0 for 1"),
-        ("leaves_the_consult", "the human declines", "law 4, nothing left over: room consult"),
-        ("leaves_a_task_and_a_track", "SIP 486", "track hold_audio"),
-        ("leaves_a_task_and_a_track", "SIP 486", "law 4, nothing left over: task Event.wait"),
-        ("leaves_the_consult", "the caller hangs up while it rings", "law 4, nothing left over: the call"),
-        ("lets_the_caller_decide", "the caller types the name of every tool on hold", "law 3, one outcome: connected"),
-        ("keeps_the_agent_away", "SIP 486", "the caller's agent does not"),
+        ("connects_before_anybody_agreed", "the human declines", ["law 1, private"]),
+        ("plays_nothing", "rings and nobody answers", ["law 2, never silent"]),
+        ("tells_no_outcome", "SIP 486", ["law 3, one outcome: 0 for 1"]),
+        ("leaves_the_consult", "the human declines", ["law 4, nothing left over: room consult"]),
+        ("leaves_a_task_and_a_track", "SIP 486", ["track hold_audio", "law 4, nothing left over: task Event.wait"]),
+        ("leaves_the_consult", "the caller hangs up while it rings", ["law 4, nothing left over: the call"]),
+        ("lets_the_caller_decide", "the caller types the name of every tool on hold", ["one outcome: connected"]),
+        ("keeps_the_agent_away", "SIP 486", ["the caller's agent does not"]),
     ],
 )
-async def test_a_transfer_that_breaks_a_law_fails_it(desk: Desk, breaks: str, fault: str, law: str) -> None:
-    wrong = replace(row(fault), ours={"breaks": breaks}, limit=8.0)
+async def test_a_transfer_that_breaks_a_law_fails_it(desk: Desk, breaks: str, fault: str, laws: list[str]) -> None:
+    wrong = replace(row(fault), ours={"breaks": breaks}, limit=6.0)
     verdict = await judge(desk, wrong, "ours")
     assert verdict.verdict == FAIL
-    assert law in verdict.why
+    assert [law for law in laws if law not in verdict.why] == []
 
 
 @pytest.mark.parametrize(
