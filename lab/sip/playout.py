@@ -10,8 +10,10 @@ LEAST, MOST = 3, 12
 """Frames: 60 ms to start with, 240 ms at most that are collected on purpose."""
 CAPACITY = 100
 """Frames (2 s) of a late burst that are kept, as WebRTC's own buffer does: words that come late are words all the same."""
-CATCH_UP = 4
-"""With more than MOST waiting, the quietest of them is dropped at every fourth take."""
+CATCH_UP, PATIENCE = 2, 10
+"""With more than MOST waiting, the quietest of them is dropped at every second take, at every tenth while all are loud."""
+QUIET = 0.25
+"""Of the loudest that waits."""
 CALM = 100
 """Frames (2 s) without need after which the buffer gives one back."""
 
@@ -60,10 +62,8 @@ class PlayoutBuffer:
             self._playing, self._starved, self._waited = False, True, 0
             return None
         self._shrink()
-        self._late = self._late + 1 if len(self._frames) > MOST else 0
-        if self._late == CATCH_UP:
-            self._late = 0
-            self._drop_quietest()
+        if len(self._frames) > MOST:
+            self._catch_up()
         return self._frames.popleft()
 
     def _ready(self) -> bool:
@@ -84,10 +84,16 @@ class PlayoutBuffer:
             self.target -= 1
         self._calm, self._spare = 0, MOST
 
-    def _drop_quietest(self) -> None:
+    def _catch_up(self) -> None:
+        self._late += 1
+        if self._late % CATCH_UP == 0:
+            self._drop_quietest(unless_loud=self._late % PATIENCE != 0)
+
+    def _drop_quietest(self, *, unless_loud: bool = False) -> None:
         """Of what waits, the frame that is missed least."""
         loudness = [int(np.abs(frame.astype(np.int32)).max(initial=0)) for frame in self._frames]
-        del self._frames[loudness.index(min(loudness))]
+        if not (unless_loud and min(loudness) > QUIET * max(loudness)):
+            del self._frames[loudness.index(min(loudness))]
 
 
 class Pacer:

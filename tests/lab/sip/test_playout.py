@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lab.sip.playout import CALM, CAPACITY, CATCH_UP, LEAST, MOST, Pacer, PlayoutBuffer
+from lab.sip.playout import CALM, CAPACITY, LEAST, MOST, PATIENCE, Pacer, PlayoutBuffer
 
 FRAME = 160
 
@@ -50,7 +50,7 @@ def test_words_that_come_late_are_heard_and_the_silence_after_them_makes_up_for_
     for number in words:  # the lab itself was held up: all at once
         buffer.put(frame(1000 + number), number * FRAME)
     heard = []
-    for number in range(words.stop, words.stop + 5 * CATCH_UP * MOST):
+    for number in range(words.stop, words.stop + 2 * MOST * PATIENCE):
         buffer.put(frame(0), number * FRAME)
         heard.append(buffer.take())
     loud = [int(samples[0]) for samples in heard if samples is not None and samples[0] >= 1000]
