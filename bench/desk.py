@@ -73,9 +73,12 @@ class Desk:
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     async def report(self) -> dict[str, Any]:
-        """What came of that transfer."""
-        await until(self.reports, "the transfer is reported", every=0.02)
-        return self.reports()[-1]
+        """What came of the last transfer that has ended."""
+
+        def outcomes() -> list[dict[str, Any]]:
+            return [line for line in self.reports() if "outcome" in line]
+
+        return (await until(outcomes, "the transfer is reported", every=0.02))[-1]
 
     async def end_calls(self) -> None:
         for call in self.calls:
