@@ -19,6 +19,7 @@ from aiortc import RTCCertificate
 
 from lab.server.aiortc_hooks import BindingRequest, DtlsSession
 from lab.server.faults import NetworkFaults
+from lab.udp import widen
 
 logger = logging.getLogger("lab.server.transport")
 
@@ -75,6 +76,7 @@ class UdpMultiplexer(asyncio.DatagramProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # A cast: on CPython 3.11 the selector transport is no subclass of DatagramTransport.
         self._socket = cast(asyncio.DatagramTransport, transport)
+        widen(transport)
         self.host, self.port = transport.get_extra_info("sockname")[:2]
 
     def send(self, data: bytes, address: Address) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from lab.sip import g711
 from lab.sip.sdp import AudioDescription
+from lab.udp import widen
 
 KEYS = "0123456789*#ABCD"
 """Event code = position (RFC 4733 section 3.2)."""
@@ -56,6 +57,7 @@ class RtpSession(asyncio.DatagramProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._socket = cast(asyncio.DatagramTransport, transport)
+        widen(transport)
         self.port = transport.get_extra_info("sockname")[1]
         if self._unwanted:
             transport.close()
