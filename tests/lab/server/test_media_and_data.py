@@ -42,7 +42,11 @@ async def test_encrypted_media_and_keys_are_for_those_who_have_the_key(server: L
         await until(lambda: is_near(500)(ear.hertz()), "bob hears alice")
         (publication,) = eve.remote_participants["alice"].track_publications.values()
         assert publication.encryption_type == rtc.EncryptionType.GCM
-        assert not is_near(500)(noise.hertz())
+        heard = []
+        for _ in range(10):
+            heard.append(is_near(500)(noise.hertz()))
+            await asyncio.sleep(0.1)
+        assert sum(heard) <= 2  # what she hears is noise, whose loudest tone may be this one for a moment
         await alice.local_participant.publish_dtmf(code=5, digit="5")
         await until(lambda: pressed == ["5"], "bob gets the key")
 
