@@ -3,8 +3,8 @@ PYTHON ?= python3
 SCENARIO ?= accept
 MINUTES ?= 10
 VENV := .venv
-# Where people talk on phones, in real time: not beside the tests that install packages or recognise speech.
-CALLS := tests/bench tests/end_to_end tests/transfer
+# Where people talk on phones, in real time: not beside the tests that install packages or recognise speech. The long ones first.
+CALLS := tests/transfer/relay tests/bench tests/end_to_end tests/transfer
 RUN := $(VENV)/bin/python
 export PYTHONUNBUFFERED = 1
 
@@ -43,7 +43,7 @@ faults: setup
 
 test: setup
 	@$(RUN) -m pytest -n 2 --dist loadfile -m "not alone" $(CALLS:%=--ignore=%)
-	@$(RUN) -m pytest -n 3 --dist loadfile -m "not alone" $(CALLS)
+	@$(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not alone" $(CALLS)
 	@exec $(RUN) -m pytest -m alone
 
 lint: setup

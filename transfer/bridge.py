@@ -53,6 +53,9 @@ class Bridge(Protocol):
     async def connect(self, consult: Consult) -> Bridged:
         """Returns when the two hear each other. WarmTransferError (bridge failed) when that cannot be."""
 
+    def turn_away(self, identity: str) -> None:
+        """The transfer has ended while the two were being connected: the human does not stay with the caller."""
+
     async def aclose(self) -> None:
         """Ends what was prepared and not used."""
 
@@ -174,6 +177,9 @@ class RelayBridge:
     async def connect(self, consult: Consult) -> Bridged:
         return await self.join(consult, "as set", after_move=False)
 
+    def turn_away(self, identity: str) -> None:
+        """The human has never left their own room."""
+
     async def join(self, consult: Consult, why: str, *, after_move: bool) -> Bridged:
         """`after_move`: a move of the human has been given up and may still come about."""
         try:
@@ -221,6 +227,9 @@ class AutoBridge:
 
     async def aclose(self) -> None:
         await self._relay.aclose()
+
+    def turn_away(self, identity: str) -> None:
+        self._move.turn_away(identity)
 
     async def connect(self, consult: Consult) -> Bridged:
         if not may_move(self._url):

@@ -460,8 +460,10 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         except asyncio.CancelledError:
             connecting.cancel()
             (done,) = await asyncio.gather(connecting, return_exceptions=True)
+            # It may have come about in the very moment in which the transfer ended, or do so yet.
+            self._bridge.turn_away(consult.human_identity)
             if isinstance(done, Bridged) and done.relay:
-                await done.relay.stop()  # it came about in the very moment in which the transfer ended
+                await done.relay.stop()
             raise
 
     async def _see_them_off(self, job: JobContext, hold: Hold, result: WarmTransferResult) -> None:

@@ -53,6 +53,7 @@ def keys_heard(phone: Phone, since: float) -> str:
 
 
 def moves_asked_for(desk: Desk) -> int:
+    """In the life of the server."""
     return sum(call.method == "MoveParticipant" for call in desk.server.twirp.faults.calls)
 
 
@@ -93,6 +94,18 @@ async def test_a_move_whose_answer_never_comes_has_come_about_all_the_same(desk:
     assert (await desk.report())["outcome"] == "connected"
     call.caller.hang_up()
     assert await call.ends() <= CLEAN_UP
+
+
+async def test_a_caller_who_gives_up_in_the_moment_of_the_move_does_not_get_the_human(desk: Desk) -> None:
+    desk.server.twirp.faults.plan("MoveParticipant", ApiFault(before=0.6))
+    before = moves_asked_for(desk)
+    call, _ = await accepted(desk)
+    await until(lambda: moves_asked_for(desk) > before, "the move is asked for")
+    await call.caller.press("*")
+    assert (await desk.report())["outcome"] == "caller_cancelled"
+    await until(lambda: not call.human.in_call, "the human's leg ends", 5.0)
+    assert call.caller.in_call
+    assert call.leaks() == []
 
 
 async def test_where_the_server_moves_nobody_is_relayed_and_no_process_is_left(desk: Desk) -> None:
