@@ -21,7 +21,7 @@ from frontdesk.problems import ConfigurationError
 from frontdesk.profile import read_profile
 from frontdesk.receptionist import FrontDeskAgent
 from frontdesk.settings import check_port, read_settings
-from transfer import Departures, prompts
+from transfer import Departures, delete_room, prompts
 
 logger = logging.getLogger("frontdesk")
 
@@ -55,7 +55,7 @@ async def answer(job: JobContext) -> None:
                 await session.say(prompts.read("frontdesk/apology.txt"), allow_interruptions=False)
         except (TimeoutError, RuntimeError):
             logger.warning("the apology could not be said")
-        await job.delete_room()
+        await delete_room(job, job.room.name)
 
     tasks: set[asyncio.Task[None]] = set()
 
@@ -69,7 +69,7 @@ async def answer(job: JobContext) -> None:
             job.delete_room()
 
     session.on("error", on_error)
-    Departures(job.room, on_caller_left)
+    Departures(job, on_caller_left)
     await session.start(
         agent=FrontDeskAgent(job.proc.userdata["profile"]),
         room=job.room,

@@ -166,7 +166,7 @@ async def answer(job: JobContext) -> None:
         if not job.room.remote_participants:
             job.delete_room()
 
-    Departures(job.room, on_caller_left)
+    Departures(job, on_caller_left)
     await session.start(agent=Receptionist(job), room=job.room)
 
 

@@ -18,6 +18,7 @@ from lab.ai.faults import Service
 from lab.server.faults import ApiCall, ApiFault
 from lab.server.settings import Edition
 from lab.sip import Answer, Refuse, Ring
+from lab.waiting import until
 
 CROWD = min(10, 2 * (os.cpu_count() or 1))
 """Transfers at once. A briefing takes 20 % of a core in the worker, ours as the stock one, and 12 % in the lab: on two cores
@@ -113,9 +114,12 @@ def hang_up(*people: str) -> Act:
     return lambda play: play.hang_up(*people)
 
 
-def plan(method: str, fault: ApiFault, count: int = 1) -> Act:
+def plan(method: str, fault: ApiFault, count: int = 1, *, callers_too: bool = False) -> Act:
+    """Of the consult room; `callers_too`: of the caller's as well."""
+
     async def act(play: Play) -> None:
-        play.desk.server.twirp.faults.plan(method, fault, count, but_room=play.caller.room.name)
+        spared = "" if callers_too else play.caller.room.name
+        play.desk.server.twirp.faults.plan(method, fault, count, but_room=spared)
 
     return act
 
@@ -123,6 +127,14 @@ def plan(method: str, fault: ApiFault, count: int = 1) -> Act:
 def models_fail(service: Service, kind: str, count: int = MANY, status: int = 500) -> Act:
     async def act(play: Play) -> None:
         play.desk.ai.faults.plan(service, AiFault(kind, status), count)  # type: ignore[arg-type]
+
+    return act
+
+
+def both(first: Act, second: Act) -> Act:
+    async def act(play: Play) -> None:
+        await first(play)
+        await second(play)
 
     return act
 
@@ -174,29 +186,27 @@ def consult_refuses(count: int) -> Act:
 
 async def a_stranger_has_the_name(play: Play) -> None:
     """Somebody with the identity of the human is in the consult before the phone is dialled."""
-    strangers: list[rtc.Room] = []
+    stranger = rtc.Room()
 
     async def join(request: sip.CreateSIPParticipantRequest) -> None:
         settings = play.desk.server.settings
         grants = api.VideoGrants(room_join=True, room=request.room_name)
         token = api.AccessToken(settings.api_key, settings.api_secret).with_identity(request.participant_identity)
-        stranger = rtc.Room()
-        strangers.append(stranger)
         await stranger.connect(play.desk.server.url, token.with_grants(grants).to_jwt())
 
     def on_call(call: ApiCall) -> Awaitable[None] | None:
-        if call.method == "CreateSIPParticipant" and not strangers:
+        if call.method == "CreateSIPParticipant" and not stranger.isconnected():
             return join(cast(sip.CreateSIPParticipantRequest, call.request))
         return None
 
+    async def leave() -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(2):
+                await stranger.disconnect()
+
     play.desk.server.twirp.faults.on_call = on_call
-    try:
-        await asyncio.Event().wait()
-    finally:
-        for stranger in strangers:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(2):
-                    await stranger.disconnect()
+    play.cleanups.append(leave)
+    await until(stranger.isconnected, "somebody is there", play.fault.limit)
 
 
 async def nothing_more(play: Play) -> None:
@@ -375,6 +385,7 @@ def _server() -> list[Fault]:
     unavailable = ApiFault("unavailable", "cpu exhausted")
     rows = [
         Fault("the move fails", "connected", before=plan("MoveParticipant", ApiFault("unknown", "no"), 5)),
+        Fault("the move's connection breaks", "connected", before=plan("MoveParticipant", ApiFault(drops=True), 5)),
         Fault("the move hangs", "connected", before=plan("MoveParticipant", ApiFault(hangs=True), 5)),
         Fault("the move fails, and nothing else may be used", "failed", "bridge_failed", ours={"bridge": "move"},
               before=plan("MoveParticipant", ApiFault("unknown", "no"), 5)),
@@ -385,6 +396,8 @@ def _server() -> list[Fault]:
         Fault("the move's answer never comes", "connected", before=plan("MoveParticipant", ApiFault(unanswered=True))),
         Fault("the SIP call hangs", "failed", "no_answer unreachable",
               before=plan("CreateSIPParticipant", ApiFault(hangs=True), 2), limit=20.0),
+        Fault("the SIP call's connection breaks", "failed", "unreachable",
+              before=plan("CreateSIPParticipant", ApiFault(drops=True), 5)),
         Fault("the SIP call's answer never comes", "either", before=plan("CreateSIPParticipant", ApiFault(unanswered=True)),
               limit=20.0),
         Fault("the SIP service has no room once", "connected", before=plan("CreateSIPParticipant", unavailable)),
@@ -395,9 +408,14 @@ def _server() -> list[Fault]:
         Fault("the consult room refuses our agent", "failed", "failed", before=consult_refuses(MANY)),
         Fault("the consult room cannot be deleted", "failed", "declined", human=declines,
               before=plan("DeleteRoom", ApiFault("unavailable", "no response from servers"), 3)),
+        Fault("the connection breaks when the consult room is deleted", "failed", "declined", human=declines,
+              before=plan("DeleteRoom", ApiFault(drops=True), 2)),
         Fault("the consult room cannot be deleted when the caller leaves", "failed", "caller_hung_up",
               before=plan("DeleteRoom", ApiFault("unavailable", "no response from servers"), 1),
               do=at("asked", hang_up("caller"))),
+        Fault("the caller's room cannot be deleted when the human hangs up", "connected",
+              do=both(at("bridged", plan("DeleteRoom", ApiFault("unavailable", "no response from servers"), 2, callers_too=True),
+                         after=1.0), hang_up("human"))),
         Fault("somebody with the human's identity is there already", "connected", do=a_stranger_has_the_name),
         Fault("the hold audio cannot be read", "connected", parameters={"hold_audio": "/no/such/file.ogg"}),
         Fault("the hold audio cannot be published", "connected", before=no_track_can_be_published),

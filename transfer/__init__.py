@@ -12,6 +12,7 @@ from transfer.events import Phase, TransferEvent
 from transfer.outcome import AttemptRecord, TransferReason, WarmTransferError, WarmTransferResult
 from transfer.presence import Departures
 from transfer.redaction import Redact, keep_all, redact
+from transfer.server_api import delete_room
 from transfer.task import WarmTransferTask
 from transfer.twilio import TwilioConnectorWarmTransferTask
 
@@ -29,6 +30,7 @@ __all__ = [
     "WarmTransferError",
     "WarmTransferResult",
     "WarmTransferTask",
+    "delete_room",
     "keep_all",
     "redact",
 ]

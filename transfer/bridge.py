@@ -19,6 +19,7 @@ from transfer.masking import mask
 from transfer.move_memory import forget_move, may_move
 from transfer.outcome import TransferReason, WarmTransferError
 from transfer.relay import Order, Relay, RelayError, RelayProcess, Side
+from transfer.server_api import API_ERRORS, is_in_room
 
 logger = logging.getLogger("transfer")
 
@@ -95,7 +96,7 @@ class MoveBridge:
                 if not arriving.done():
                     asking.result()
                 await arriving
-        except (api.TwirpError, TimeoutError, OSError) as error:
+        except API_ERRORS as error:
             logger.warning("the move failed: %s", mask(str(error)))
             detail = mask(str(error)) or f"no answer within {MOVE_LIMIT:g} s"
             raise WarmTransferError(TransferReason.BRIDGE_FAILED, detail) from error
@@ -125,15 +126,7 @@ class MoveBridge:
             return True
         if self._room.connection_state == rtc.ConnectionState.CONN_CONNECTED:
             return False
-        try:
-            await self._job.api.room.get_participant(
-                api.RoomParticipantIdentity(room=self._room.name, identity=identity)
-            )
-        except api.TwirpError as error:
-            if error.code == api.TwirpErrorCode.NOT_FOUND:
-                return False
-            raise
-        return True
+        return await is_in_room(self._job, self._room.name, identity)
 
     def turn_away(self, identity: str) -> None:
         """A move that was given up can still come about; whoever it brings does not stay."""
@@ -150,7 +143,7 @@ class MoveBridge:
         request = api.RoomParticipantIdentity(room=self._room.name, identity=identity)
         try:
             await self._job.api.room.remove_participant(request)
-        except (api.TwirpError, TimeoutError, OSError) as error:
+        except API_ERRORS as error:
             if isinstance(error, api.TwirpError) and error.code == api.TwirpErrorCode.NOT_FOUND:
                 return
             logger.error("a human who was moved too late could not be removed: %s", type(error).__name__)

@@ -11,6 +11,7 @@ from livekit.agents import JobContext
 
 from transfer.presence import Departures
 from transfer.relay import Ended, Relay
+from transfer.server_api import API_ERRORS, delete_room
 
 logger = logging.getLogger("transfer")
 
@@ -50,7 +51,7 @@ class LineWatch:
         self._lost = not job.room.isconnected()
         job.room.on("disconnected", self._on_room_left)
         job.add_shutdown_callback(self._watch_from_outside)
-        self._departures = Departures(job.room, self._on_leave)
+        self._departures = Departures(job, self._on_leave)
         self._departures.expect(self._people)
         if relay:
             relay.ended.add_done_callback(self._on_relay_ended)
@@ -82,7 +83,7 @@ class LineWatch:
             await asyncio.sleep(OUTSIDE_LOOK)
             try:
                 there = await self._job.api.room.list_participants(api.ListParticipantsRequest(room=self._room.name))
-            except (api.TwirpError, TimeoutError, OSError) as error:
+            except API_ERRORS as error:
                 if not isinstance(error, api.TwirpError) or error.code != api.TwirpErrorCode.NOT_FOUND:
                     continue  # the server is away
                 return
@@ -100,7 +101,7 @@ class LineWatch:
             logger.info("the %s hung up: the call ends", who)
             self._departures.close()
             if who == "human" or self._relay is None:
-                self._ending.append(self._job.delete_room())
+                self._ending.append(asyncio.create_task(delete_room(self._job, self._room.name)))
         if self._relay is not None:
             self._ending.append(asyncio.ensure_future(self._end_relay(self._relay, who)))
 
@@ -108,4 +109,4 @@ class LineWatch:
         """A relay that has seen the caller leave has deleted their room: a server takes seconds to say that it is gone."""
         await relay.stop()
         if who == "caller" and relay.ended.result().side != "first":
-            await self._job.delete_room()
+            await delete_room(self._job, self._room.name)

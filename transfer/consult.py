@@ -35,18 +35,15 @@ from transfer.masking import mask
 from transfer.outcome import TransferReason, WarmTransferError
 from transfer.presence import Departures
 from transfer.screen import Answerer, HelloWatch, answerer, is_plain_acceptance
+from transfer.server_api import API_ERRORS, CALL_LIMIT, delete_room
 
 logger = logging.getLogger("transfer")
 
 ROOM_EMPTY_TIMEOUT = 120
 """Seconds after which the server itself closes a consult room in which our agent is alone: what a killed worker leaves."""
 ROOM_DEPARTURE_TIMEOUT = 5
-CALL_LIMIT = 3.0
-"""Seconds that the server gets to end a room or a leg."""
 CONNECT_PAUSE = 0.3
-"""Seconds between two tries to join, or to delete the room."""
-DELETE_TRIES = 4
-"""After these the server closes the room by itself, ROOM_DEPARTURE_TIMEOUT after the last one has left."""
+"""Seconds between two tries to join."""
 CONNECT_LIMIT = 10.0
 """Seconds that closing waits for a connection that is under way."""
 
@@ -200,7 +197,7 @@ class Consult:
         self.room.on("participant_connected", self._on_participant)
         self.room.on("participant_attributes_changed", lambda changed, participant: self._on_participant(participant))
         self.room.on("track_published", lambda publication, participant: self._on_participant(participant))
-        self._departures = Departures(self.room, self._on_leave)
+        self._departures = Departures(job, self._on_leave, self.room)
         self.room.on("disconnected", self._on_lost)
         self.room.on("sip_dtmf_received", self._on_key)
         self.on_repeat: Callable[[], None] = lambda: None
@@ -331,7 +328,7 @@ class Consult:
             await self.close_session()
             await self.room.disconnect()
             return
-        deleted = await self._delete_room()
+        deleted = await delete_room(self._job, self.room_name, pauses=())
         if not deleted:
             await self._hang_up()
         away = self._departures.is_away
@@ -343,21 +340,9 @@ class Consult:
         if self.ending is not None:
             await asyncio.wait({self.ending}, timeout=CONNECT_LIMIT)
         if away or still_connecting or not deleted:
-            for _ in range(DELETE_TRIES):  # our late arrival has made it anew, or the server did not do it at first
-                if await self._delete_room():
-                    break
-                await asyncio.sleep(CONNECT_PAUSE)
-
-    async def _delete_room(self) -> bool:
-        """True when the room is gone."""
-        try:
-            async with asyncio.timeout(CALL_LIMIT):
-                await self._job.api.room.delete_room(api.DeleteRoomRequest(room=self.room_name))
-        except api.TwirpError as error:
-            return error.code == "not_found"
-        except (TimeoutError, OSError):
-            return False
-        return True
+            # Our late arrival has made it anew, or the server did not do it at first; if it never does, it closes the
+            # room by itself, ROOM_DEPARTURE_TIMEOUT after the last one has left.
+            await delete_room(self._job, self.room_name)
 
     async def _hang_up(self) -> None:
         """Ends the phone's leg in a room that cannot be deleted; the room itself ends soon after the last one has left."""
@@ -365,7 +350,7 @@ class Consult:
         try:
             async with asyncio.timeout(CALL_LIMIT):
                 await self._job.api.room.remove_participant(request)
-        except (api.TwirpError, TimeoutError, OSError) as error:
+        except API_ERRORS as error:
             logger.warning("a consult room could not be cleared: %s", type(error).__name__)
 
 

@@ -11,6 +11,7 @@ from livekit.agents import JobContext
 
 from transfer.consult import Consult
 from transfer.outcome import from_dial_error
+from transfer.server_api import API_ERRORS
 
 API_GRACE = 5.0
 """Seconds beyond the ringing timeout that the server has to answer our request; it answers at once when the time is over."""
@@ -76,7 +77,7 @@ class Line:
             async with asyncio.timeout(limit):
                 await consult.create_room()
                 await job.api.sip.create_sip_participant(request, timeout=limit)
-        except (api.TwirpError, TimeoutError, OSError) as error:
+        except API_ERRORS as error:
             raise from_dial_error(error) from error
         # Our own connection to the room may still be on its way; the server's answer is enough then.
         try:

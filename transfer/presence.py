@@ -6,22 +6,31 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from livekit import rtc
+from livekit.agents import JobContext
+
+from transfer.server_api import API_ERRORS, is_in_room
 
 RETURN_LIMIT = 3.5
-"""Seconds that somebody who was there before our connection was made anew has to be there again: the server may announce
-participants in batches of 3 s."""
+"""Seconds that somebody who was there before our connection was made anew has to be there again, when the server does not
+answer where they are: it may announce participants in batches of 3 s."""
+LOOK = 0.5
+"""Seconds between two questions to the server about somebody whom it knows and has not announced yet."""
 
 
 class Departures:
     """Calls `on_left(identity)` for each participant that leaves.
 
-    A connection that is lost and made anew takes everybody away and brings them back; they have not left.
+    A connection that is lost and made anew takes everybody away and brings them back; they have not left. Who is not
+    there once it is back may have left meanwhile, or not be announced yet: the server is asked.
     """
 
-    def __init__(self, room: rtc.Room, on_left: Callable[[str], None]) -> None:
-        self._room, self._on_left = room, on_left
+    def __init__(self, job: JobContext, on_left: Callable[[str], None], room: rtc.Room | None = None) -> None:
+        """`room`: the job's own, when not given."""
+        self._job, self._on_left = job, on_left
+        self._room = room = room or job.room
         self._away = room.connection_state == rtc.ConnectionState.CONN_RECONNECTING
         self._missing: set[str] = set()
+        self._looking: asyncio.Task[None] | None = None
         self._handlers: list[tuple[str, Callable[..., None]]] = [
             ("participant_disconnected", self._on_participant_gone),
             ("participant_connected", self._on_participant_there),
@@ -49,6 +58,11 @@ class Departures:
         for event, handler in self._handlers:
             self._room.off(event, handler)  # type: ignore[arg-type]
         self._handlers.clear()
+        self._stop_looking()
+
+    def _stop_looking(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
 
     def _on_participant_gone(self, participant: rtc.RemoteParticipant) -> None:
         if self._away:
@@ -61,14 +75,23 @@ class Departures:
 
     def _on_reconnecting(self) -> None:
         self._away = True
+        self._stop_looking()
 
     def _on_reconnected(self) -> None:
         self._away = False
         if self._missing:
-            asyncio.get_running_loop().call_later(RETURN_LIMIT, self._give_up)
+            self._looking = asyncio.create_task(self._look_for_them())
 
-    def _give_up(self) -> None:
-        if self._away or not self._handlers:
-            return
-        missing, self._missing = self._missing, set()
-        self.expect(missing)
+    async def _look_for_them(self) -> None:
+        limit = asyncio.get_running_loop().time() + RETURN_LIMIT
+        while self._missing:
+            for identity in sorted(self._missing):
+                try:
+                    there = await is_in_room(self._job, self._room.name, identity)
+                except API_ERRORS:
+                    there = asyncio.get_running_loop().time() < limit
+                if not there and identity in self._missing:
+                    self._missing.discard(identity)
+                    self._on_left(identity)
+            if self._missing:
+                await asyncio.sleep(LOOK)

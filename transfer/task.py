@@ -239,7 +239,7 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         hold = Hold(self.session, job.room, self._hold_audio, use_default=self._default_hold_audio)
         bridge = make_bridge(self._bridge_kind, job, job.room, lambda: self._caller_identity)
         self._bridge = bridge
-        self._watch_caller(job.room)
+        self._watch_caller(job)
         outcome = await self._outcome(job, hold)
         self._unwatch_caller(job.room)
         if isinstance(outcome, WarmTransferResult):
@@ -299,12 +299,13 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
 
     # -- the caller
 
-    def _watch_caller(self, room: rtc.Room) -> None:
+    def _watch_caller(self, job: JobContext) -> None:
+        room = job.room
         linked = self.session.room_io.linked_participant
         others = list(room.remote_participants.values())
         caller = linked or (others[0] if len(others) == 1 else None)
         self._caller_identity, self._room = caller.identity if caller else None, room
-        self._departures = Departures(room, self._on_participant_left)
+        self._departures = Departures(job, self._on_participant_left)
         room.on("disconnected", self._on_room_left)
         room.on("sip_dtmf_received", self._on_key)
         if not room.isconnected() or (self._caller_identity and self._caller_identity not in room.remote_participants):

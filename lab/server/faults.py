@@ -49,6 +49,8 @@ class ApiFault:
     """Seconds until it is served: it succeeds late."""
     hangs: bool = False
     """True: it is neither served nor answered."""
+    drops: bool = False
+    """True: its connection is closed in place of an answer, and it is not served."""
     unanswered: bool = False
     """True: it is served, and its answer never comes."""
 

@@ -95,8 +95,10 @@ class TwirpRouter:
         except DecodeError:
             raise TwirpError("malformed", "the protobuf request could not be decoded") from None
         fault = await self.faults.meet(method, message)
-        if fault.code:
-            raise TwirpError(fault.code, fault.message)
+        if fault.drops and request.transport is not None:
+            request.transport.abort()
+        if fault.code or fault.drops:
+            raise TwirpError(fault.code or "unavailable", fault.message)
         answer = await function(message, claims)
         if fault.unanswered:
             await asyncio.Event().wait()

@@ -36,6 +36,9 @@ async def oss_desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[De
         yield made
 
 
+FAULTS = (ApiFault("unknown", "no"), ApiFault(hangs=True), ApiFault(drops=True))
+
+
 async def accepted(desk: Desk, **parameters: Any) -> tuple[Call, float]:
     desk.order("ours", sip_call_to=HUMAN, **parameters)
     call = desk.call()
@@ -57,7 +60,7 @@ def moves_asked_for(desk: Desk) -> int:
     return sum(call.method == "MoveParticipant" for call in desk.server.twirp.faults.calls)
 
 
-@pytest.mark.parametrize("fault", [ApiFault("unknown", "no"), ApiFault(hangs=True)], ids=["fails", "hangs"])
+@pytest.mark.parametrize("fault", FAULTS, ids=["fails", "hangs", "drops"])
 async def test_a_move_that_may_not_be_replaced_ends_in_an_outcome(desk: Desk, fault: ApiFault) -> None:
     desk.server.twirp.faults.plan("MoveParticipant", fault)
     call, at = await accepted(desk, bridge="move")
@@ -71,7 +74,7 @@ async def test_a_move_that_may_not_be_replaced_ends_in_an_outcome(desk: Desk, fa
     await desk.end_calls()
 
 
-@pytest.mark.parametrize("fault", [ApiFault("unknown", "no"), ApiFault(hangs=True)], ids=["fails", "hangs"])
+@pytest.mark.parametrize("fault", FAULTS, ids=["fails", "hangs", "drops"])
 async def test_a_move_that_fails_or_hangs_is_replaced_by_a_relay(desk: Desk, fault: ApiFault) -> None:
     desk.server.twirp.faults.plan("MoveParticipant", fault)
     call, at = await accepted(desk)
