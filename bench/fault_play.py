@@ -32,6 +32,8 @@ RINGING_TIMEOUT = 3
 """Seconds."""
 OUTCOME_LIMIT = 15.0
 """Seconds from the tool call within which a transfer has to end."""
+STILL_TO_COME = 5.0
+"""Seconds that a fault still has to come about once the transfer has ended."""
 LATER_LIMIT = agent.LATER + 5.0
 LONG = 600.0
 BACK_LIMIT = 30.0
@@ -66,7 +68,7 @@ class Fault:
     before: Act | None = None
     """Done when the caller has been greeted."""
     do: Act | None = None
-    """Done beside the call; waits for its moment itself."""
+    """Done beside the call; waits for its moment itself. Where it is not done in the end, the row has shown nothing."""
     wait: float = 0.0
     """Seconds between the tool call and the transfer."""
     parameters: dict[str, Any] = field(default_factory=dict)
@@ -109,6 +111,8 @@ class Play:
         self.seen.may_miss = fault.talk_on if task != "stock" else None
         self.stopped = False
         """True when the worker has been told to stop."""
+        self.cleanups: list[Callable[[], Awaitable[None]]] = []
+        """What ends that a fault has brought along."""
         self._done: dict[str, asyncio.Event] = {}
         self._hung_up_at: dict[str, float] = {}
         self._decided_at = 0.0
@@ -283,10 +287,12 @@ class Play:
             await self._transfers()
             if fault.talk_on is not None and self.seen.heard_each_other is not None:
                 await self._talk_on(acting[-1])
+            elif fault.do:
+                await asyncio.wait({acting[-1]}, timeout=STILL_TO_COME)
         finally:
             for task in acting:
                 task.cancel()
-            await asyncio.gather(*acting, return_exceptions=True)
+            await asyncio.gather(*acting, *(clean_up() for clean_up in self.cleanups), return_exceptions=True)
             self.desk.server.twirp.faults.clear()
             self.desk.ai.faults.clear()
             self.desk.server.refuses = lambda claims: False
@@ -298,9 +304,10 @@ class Play:
         await self.fault.human(self)
 
     async def _meet(self, do: Act) -> None:
-        """A moment that never comes is for the judge to see in what came of the call."""
+        self.seen.came_about = False
         with contextlib.suppress(AssertionError, TimeoutError):
             await do(self)
+            self.seen.came_about = True
 
     def _outcomes(self) -> list[dict[str, Any]]:
         return [line for line in self.desk.reports() if "outcome" in line]

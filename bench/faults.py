@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import re
+import shutil
 import signal
 import sys
 import tempfile
@@ -31,6 +33,8 @@ EDITIONS: dict[Edition, str] = {
 }
 JOBS_LIMIT = 10.0
 """Seconds that the jobs of a row get to end; then the worker is started anew."""
+LOGS = ROOT / "out" / "faults"
+"""Of the worker, of the rows that failed last time."""
 PLAY_LIMIT = 180.0
 """Seconds; far more than any row takes."""
 
@@ -82,6 +86,16 @@ async def restart(desk: Desk, **environment: str) -> None:
     await desk.start_worker(**environment)
 
 
+def keep_log(desk: Desk, start: int, name: str) -> str:
+    """What the worker wrote since `start`, for whoever wants to know why a row failed; where it is."""
+    LOGS.mkdir(parents=True, exist_ok=True)
+    path = LOGS / (re.sub(r"\W+", "-", name) + ".log")
+    with desk.worker.log.open("rb") as log:
+        log.seek(start)
+        path.write_bytes(log.read())
+    return str(path.relative_to(ROOT))
+
+
 async def play_all(rows: list[Fault], tasks: list[str], edition: Edition) -> AsyncIterator[Line]:
     """`{"fault", "edition", "ours", "stock", "why_ours", "why_stock"}` of each row."""
     with tempfile.TemporaryDirectory() as folder:
@@ -89,8 +103,11 @@ async def play_all(rows: list[Fault], tasks: list[str], edition: Edition) -> Asy
             for fault in rows:
                 line = {"fault": fault.name, "edition": str(edition)}
                 for task in tasks:
+                    start = desk.worker.log.stat().st_size
                     verdict = await judge(desk, fault, task)
                     line |= {task: verdict.verdict, f"why_{task}": verdict.why}
+                    if task == "ours" and verdict.verdict == FAIL:
+                        line["log"] = keep_log(desk, start, f"{edition} {fault.name}")
                 yield line
 
 
@@ -138,6 +155,8 @@ def show(number: int, total: int, line: Line, tasks: list[str]) -> None:
     for task in tasks:
         if line[f"why_{task}"]:
             print(f"{'':9}{task}: {line[f'why_{task}']}", flush=True)
+    if "log" in line:
+        print(f"{'':9}the worker's log: {line['log']}", flush=True)
 
 
 def totals(lines: list[Line], tasks: list[str], edition: Edition) -> None:
@@ -177,12 +196,15 @@ def main() -> None:
     if given.part:
         asyncio.run(play_part(rows[given.edition], tasks, given.edition))
         return
+    shutil.rmtree(LOGS, ignore_errors=True)
     lines: list[Line] = []
     for edition in editions:
         print(f"-- {edition} edition: {EDITIONS[edition]}", flush=True)
         lines += asyncio.run(play_parts(rows[edition], tasks, given.jobs, edition))
     out = ROOT / "out" / "faults.json"
     out.parent.mkdir(exist_ok=True)
+    for line in lines:
+        line.pop("log", None)
     out.write_text(json.dumps(lines, indent=1) + "\n")
     for edition in editions:
         totals([line for line in lines if line["edition"] == edition], tasks, edition)

@@ -27,6 +27,8 @@ class Seen:
     """What the reason of a failure may be; empty: any."""
     transfers: int = 1
     """How many the caller asked for."""
+    came_about: bool = True
+    """Whether what was to go wrong did."""
     outcomes: list[str] = field(default_factory=list)
     """One for each transfer that ended: "connected", or the reason of the failure."""
     leaks: list[str] = field(default_factory=list)
@@ -57,7 +59,8 @@ class Seen:
 
 def broken(seen: Seen) -> list[str]:
     """What was broken, law by law; empty: the transfer passes."""
-    found = [f"law 1, private: {leak}" for leak in seen.leaks]
+    found = [] if seen.came_about else ["the fault did not come about"]
+    found += [f"law 1, private: {leak}" for leak in seen.leaks]
     if seen.silence > SILENCE and not seen.lost:
         found.append(f"law 2, never silent: {seen.silence:.1f} s of silence")
     found += _outcome(seen)

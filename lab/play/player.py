@@ -336,9 +336,11 @@ async def play(scenario: Scenario, out: Path, show: Print, say: Callable[[str], 
     """Starts everything, plays, judges and writes the files below `out`."""
     folder = out / scenario.name
     folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "worker.log"
+    log.unlink(missing_ok=True)
     async with open_stack(folder) as stack:
         worker = WorkerProcess(
-            {**stack.worker_environment, "WORKER_HEALTH_PORT": "0", "WORKER_LOAD_THRESHOLD": "2"}, folder / "worker.log"
+            {**stack.worker_environment, "WORKER_HEALTH_PORT": "0", "WORKER_LOAD_THRESHOLD": "2"}, log
         )
         voices = Voices(stack.ai.url)
         try:

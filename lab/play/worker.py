@@ -25,12 +25,15 @@ NICE = 10
 
 
 class WorkerProcess:
-    """`python agent.py start`, or another program's. `phases` holds what it tells of its transfers."""
+    """`python agent.py start`, or another program's. `phases` holds what it tells of its transfers.
+
+    What it writes is appended to `log`.
+    """
 
     def __init__(self, environment: dict[str, str], log: Path, program: Path = ROOT / "agent.py") -> None:
         self._environment = {"PYTHONPATH": str(ROOT), **environment}
         self._program = program
-        self._log = log
+        self.log = log
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
@@ -69,12 +72,12 @@ class WorkerProcess:
             ready.cancel()
             ended.cancel()
         if not self._ready.is_set():
-            raise LabError(f"the worker did not come up: its log is {self._log}")
+            raise LabError(f"the worker did not come up: its log is {self.log}")
         return time.monotonic() - began
 
     async def _read(self) -> None:
         assert self._process and self._process.stdout
-        with self._log.open("wb") as log:
+        with self.log.open("ab") as log:
             async for line in self._process.stdout:
                 log.write(line)
                 log.flush()

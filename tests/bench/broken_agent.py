@@ -116,8 +116,8 @@ make_task = agent.make_task
 
 def make_broken_task(order: dict[str, Any], *others: Any) -> Any:
     """Each call has a process of its own: what is broken there is broken there alone."""
-    name = order["parameters"].pop("breaks")
-    BREAKS[name]()
+    if name := order["parameters"].pop("breaks", ""):
+        BREAKS[name]()
     return make_task(order, *others)
 
 

@@ -12,7 +12,7 @@ import pytest_asyncio
 from bench import fault_play, faults
 from bench.desk import Desk, open_desk
 from bench.fault_play import Fault
-from bench.fault_table import table
+from bench.fault_table import at, hang_up, table
 from bench.faults import FAIL, judge
 from lab.play import worker
 from lab.server.settings import Edition
@@ -69,6 +69,11 @@ async def test_a_transfer_that_breaks_a_law_fails_it(desk: Desk, breaks: str, fa
     verdict = await judge(desk, wrong, "ours")
     assert verdict.verdict == FAIL
     assert [law for law in laws if law not in verdict.why] == []
+
+
+async def test_a_fault_that_has_not_come_about_proves_nothing(desk: Desk) -> None:
+    verdict = await judge(desk, replace(row("SIP 486"), do=at("briefing", hang_up("human")), limit=4.0), "ours")
+    assert (verdict.verdict, verdict.why) == (FAIL, "the fault did not come about")
 
 
 @pytest.mark.parametrize(
