@@ -293,9 +293,6 @@ class Play:
             for task in acting:
                 task.cancel()
             await asyncio.gather(*acting, *(clean_up() for clean_up in self.cleanups), return_exceptions=True)
-            self.desk.server.twirp.faults.clear()
-            self.desk.ai.faults.clear()
-            self.desk.server.refuses = lambda claims: False
         await self._ends()
         return self.seen
 
