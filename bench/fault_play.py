@@ -243,7 +243,12 @@ class Play:
                     lambda: QUESTION in self.call.heard(phone, time.monotonic() - 2), name, self.fault.limit, every=0.05
                 )
             case "move":
-                await until(lambda: self._requested("MoveParticipant") or self.legs, name, self.fault.limit)
+                moves = self.desk.server.settings.edition == "cloud"
+                await until(
+                    lambda: self._requested("MoveParticipant") if moves else "bridge" in self.call.phases,
+                    name,
+                    self.fault.limit,
+                )
             case "bridged":
                 await until(self.call.hear_each_other, name, self.fault.limit, every=0.05)
             case "reported":

@@ -51,6 +51,9 @@ class Bridge(Protocol):
     def prepare(self) -> None:
         """Called while the phone rings: does in advance what takes long. Returns at once."""
 
+    def join_ahead(self, consult: Consult) -> None:
+        """Called when the human is being briefed: does what can be done before they agree. Returns at once."""
+
     async def connect(self, consult: Consult) -> Bridged:
         """Returns when the two hear each other. WarmTransferError (bridge failed) when that cannot be."""
 
@@ -71,6 +74,9 @@ class MoveBridge:
 
     def prepare(self) -> None:
         """There is nothing that takes long."""
+
+    def join_ahead(self, consult: Consult) -> None:
+        """Nor anything that could be done now."""
 
     async def aclose(self) -> None:
         """Nothing is left open."""
@@ -156,16 +162,37 @@ class RelayBridge:
         """`caller` tells the caller's identity."""
         self._job, self._room, self._caller = job, room, caller
         self._process: RelayProcess | None = None
+        self._ahead: tuple[Consult, Relay] | None = None
+        self._stopping: set[asyncio.Task[None]] = set()
 
     def prepare(self) -> None:
-        if self._process is None:
+        if self._process is None and self._ahead is None:
             with contextlib.suppress(OSError):  # it is tried again when it is needed, and told then
                 self._process = RelayProcess.launch()
 
+    def join_ahead(self, consult: Consult) -> None:
+        """The relay is in both rooms when the human agrees, and passes nothing on before."""
+        self._drop_ahead()
+        self.prepare()
+        if self._process is not None and self._caller():
+            process, self._process = self._process, None
+            self._ahead = consult, Relay(self._order(consult, after_move=False), process)
+            self._ahead[1].join()
+
+    def _drop_ahead(self) -> None:
+        """That was for somebody who did not take the call."""
+        if self._ahead is not None:
+            stopping = asyncio.create_task(self._ahead[1].stop())
+            self._stopping.add(stopping)
+            stopping.add_done_callback(self._stopping.discard)
+            self._ahead = None
+
     async def aclose(self) -> None:
+        self._drop_ahead()
         process, self._process = self._process, None
         if process is not None:
             await process.stop()
+        await asyncio.gather(*self._stopping, return_exceptions=True)
 
     async def connect(self, consult: Consult) -> Bridged:
         return await self.join(consult, "as set", after_move=False)
@@ -177,9 +204,7 @@ class RelayBridge:
         """`after_move`: a move of the human has been given up and may still come about."""
         try:
             async with asyncio.timeout(RELAY_LIMIT):
-                self.prepare()
-                process, self._process = self._process or RelayProcess.launch(), None
-                relay = Relay(self._order(consult, after_move=after_move), process)
+                relay = self._take(consult, after_move=after_move)
                 await relay.start()
         except (RelayError, TimeoutError, OSError) as error:
             logger.warning("the rooms could not be joined: %s", error)
@@ -187,6 +212,15 @@ class RelayBridge:
         consult.keeps_room = True
         reason = why if relay.why in ("as set", "") else f"{why}; {relay.why}"
         return Bridged(f"relay/{relay.engine}", reason, relay)
+
+    def _take(self, consult: Consult, *, after_move: bool) -> Relay:
+        """The one that is there already, if it is for this consult. OSError when there can be no process."""
+        if self._ahead is not None and self._ahead[0] is consult:
+            (_, relay), self._ahead = self._ahead, None
+            return relay
+        self.prepare()
+        process, self._process = self._process or RelayProcess.launch(), None
+        return Relay(self._order(consult, after_move=after_move), process)
 
     def _order(self, consult: Consult, *, after_move: bool) -> Order:
         encryption = self._room.e2ee_manager.options
@@ -217,6 +251,10 @@ class AutoBridge:
 
     def prepare(self) -> None:
         self._relay.prepare()
+
+    def join_ahead(self, consult: Consult) -> None:
+        if not may_move(self._url):
+            self._relay.join_ahead(consult)
 
     async def aclose(self) -> None:
         await self._relay.aclose()

@@ -38,7 +38,7 @@ class Line:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
         self.is_open = True
-        self.told_to_stop = asyncio.Event()
+        self.told_to_open, self.told_to_stop = asyncio.Event(), asyncio.Event()
 
     async def read(self) -> str:
         """One line; empty when the other end is gone."""
@@ -52,11 +52,16 @@ class Line:
             self._writer.write(json.dumps(message).encode() + b"\n")
 
     async def watch(self) -> None:
-        """Until the other end says stop, or is gone."""
+        """Until the other end is gone. Whoever goes before the two were connected has nobody talking."""
         while line := await self.read():
-            if json.loads(line).get("stop"):
+            message = json.loads(line)
+            if message.get("open"):
+                self.told_to_open.set()
+            if message.get("stop"):
                 self.told_to_stop.set()
         self.is_open = False
+        if not self.told_to_open.is_set():
+            self.told_to_stop.set()
 
     async def close(self) -> None:
         with contextlib.suppress(ConnectionError):
@@ -84,7 +89,7 @@ async def carry(order: Order, line: Line) -> None:
     async with RoomApi(order) as rooms:
         watching = asyncio.create_task(line.watch())
         stop = asyncio.create_task(line.told_to_stop.wait())
-        starting = asyncio.create_task(start_engine(order, rooms))
+        starting = asyncio.create_task(start_engine(order, rooms, line.told_to_open))
         engine: Engine | None = None
         try:
             first: set[asyncio.Future[Any]] = {starting, stop}

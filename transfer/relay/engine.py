@@ -29,10 +29,26 @@ class Engine(Protocol):
         """Leaves both rooms; harmless at any moment."""
 
 
-async def start_engine(order: Order, rooms: RoomApi) -> tuple[Engine, str]:
-    """The engine, running, and why it is this one. RelayError when there is none."""
-    await rooms.check()
+async def start_engine(order: Order, rooms: RoomApi, opened: asyncio.Event) -> tuple[Engine, str]:
+    """The engine, running, and why it is this one. RelayError when there is none.
+
+    Before `opened` nobody hears anybody: what can be done ahead of it is, and what fails ahead is tried once more.
+    """
+    while True:
+        ahead = not opened.is_set()
+        try:
+            await rooms.check()
+            return await _open_engine(order, rooms, opened)
+        except RelayError as error:
+            if not ahead:
+                raise
+            logger.info("the rooms cannot be joined ahead: %s", error)
+        await opened.wait()
+
+
+async def _open_engine(order: Order, rooms: RoomApi, opened: asyncio.Event) -> tuple[Engine, str]:
     if order.engine == "sdk":
+        await opened.wait()
         return await _start_sdk(order, rooms), "as set"
     # Here, because only one of the two is loaded as a rule.
     from transfer.relay.packets import PacketEngine
@@ -40,9 +56,13 @@ async def start_engine(order: Order, rooms: RoomApi) -> tuple[Engine, str]:
     engine = PacketEngine(order, rooms)
     try:
         await engine.start()
-    except RelayError as error:
-        if order.engine == "packet" or error.failure not in FALL_BACK_AFTER:
+        await opened.wait()
+        await engine.open()
+    except BaseException as error:
+        await engine.close()
+        if not isinstance(error, RelayError) or order.engine == "packet" or error.failure not in FALL_BACK_AFTER:
             raise
+        await opened.wait()
         logger.warning("packets cannot be passed on, the audio is decoded and encoded instead: %s", error)
         return await _start_sdk(order, rooms), str(error)
     return engine, "as set" if order.engine == "packet" else "packets get through"

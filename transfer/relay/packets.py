@@ -44,8 +44,10 @@ class PacketEngine:
         self._legs: dict[SideName, Leg] = {}
         self._identities: dict[Leg, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._is_open = False
 
     async def start(self) -> None:
+        """Both legs are there and can hear; nothing is passed on before `open`."""
         sides: tuple[SideName, ...] = ("first", "second")
         results = await asyncio.gather(*map(self._join_first, sides), return_exceptions=True)
         failures = [result for result in results if isinstance(result, BaseException)]
@@ -54,14 +56,6 @@ class PacketEngine:
                 raise failures[0]
             async with asyncio.timeout(self._order.participant_limit):
                 await asyncio.gather(*(self._legs[side].hearing.wait() for side in sides))
-            for side in sides:
-                if not self._legs[side].is_present:
-                    raise RelayError(RelayFailure.NO_PARTICIPANT, "has left", side)
-                if self._legs[side].encrypted:  # a track that has come since the leg joined
-                    raise self._encrypted(side)
-                for identity, muted in self._legs[side].muted.items():
-                    if muted:
-                        await self._legs[OTHER[side]].mute(identity, True)
         except BaseException as error:
             missing = [side for side in sides if side in self._legs and not self._legs[side].hearing.is_set()]
             await self.close()
@@ -71,6 +65,22 @@ class PacketEngine:
                     RelayFailure.NO_PARTICIPANT, "has no audio" if here else "is not there", missing[0]
                 ) from error
             raise
+
+    async def open(self) -> None:
+        """From now on the two hear each other. RelayError when one of them, or a room, is gone meanwhile."""
+        if self.ended.done():
+            ended = self.ended.result()
+            raise RelayError(RelayFailure.FAILED, f"ended before it was opened: {ended.reason}", ended.side)
+        for side, leg in self._legs.items():
+            if not leg.is_present:
+                raise RelayError(RelayFailure.NO_PARTICIPANT, "has left", side)
+            if leg.encrypted:  # a track that has come since the leg joined
+                raise self._encrypted(side)
+        self._is_open = True
+        for side, leg in self._legs.items():
+            for identity, muted in leg.muted.items():
+                if muted:
+                    await self._legs[OTHER[side]].mute(identity, True)
 
     async def close(self) -> None:
         self._end(None, "stopped")
@@ -152,16 +162,20 @@ class PacketEngine:
 
     # -- what passes
 
+    def _other_of(self, side: SideName) -> Leg | None:
+        """Where what comes from `side` goes; nowhere before both are opened to each other."""
+        return self._legs.get(OTHER[side]) if self._is_open else None
+
     async def _pass_on(self, side: SideName, identity: str, packet: RtpPacket) -> None:
-        if leg := self._legs.get(OTHER[side]):
+        if leg := self._other_of(side):
             await leg.send(identity, packet)
 
     def _pass_on_keys(self, side: SideName, keys: models.SipDTMF) -> None:
-        if leg := self._legs.get(OTHER[side]):
+        if leg := self._other_of(side):
             leg.send_keys(keys)
 
     def _pass_on_mute(self, side: SideName, identity: str, muted: bool) -> None:
-        if leg := self._legs.get(OTHER[side]):
+        if leg := self._other_of(side):
             self._spawn(leg.mute(identity, muted))
 
     # -- what ends it

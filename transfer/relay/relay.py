@@ -78,23 +78,28 @@ class RelayProcess:
                 return message
             logger.log(message["level"], "%s", message["log"])
 
-    async def order(self, order: Order) -> tuple[EngineName, str]:
+    async def order(self, order: Order) -> None:
+        """From now on the process joins both rooms; nobody hears anybody. RelayError when there is no process."""
+        await self._answer(WAIT_LIMIT)
+        self._send(order.to_json())
+
+    async def open(self) -> tuple[EngineName, str]:
         """Returns the engine that runs and why it is this one, once both are heard; RelayError when that cannot be."""
-        try:
-            async with asyncio.timeout(WAIT_LIMIT):
-                waiting = await self.read()
-            if waiting is None:
-                raise RelayError(RelayFailure.FAILED, "the relay's process has ended")
-            self._send(order.to_json())
-            async with asyncio.timeout(READY_LIMIT):
-                answer = await self.read()
-        except TimeoutError as error:
-            raise RelayError(RelayFailure.FAILED, "the relay's process does not answer") from error
-        if answer is None:
-            raise RelayError(RelayFailure.FAILED, "the relay's process has ended")
+        self._send('{"open": true}')
+        answer = await self._answer(READY_LIMIT)
         if "failed" in answer:
             raise RelayError(RelayFailure(answer["failed"]), answer["detail"], answer["side"])
         return answer["ready"], answer["why"]
+
+    async def _answer(self, limit: float) -> dict[str, Any]:
+        try:
+            async with asyncio.timeout(limit):
+                message = await self.read()
+        except TimeoutError as error:
+            raise RelayError(RelayFailure.FAILED, "the relay's process does not answer") from error
+        if message is None:
+            raise RelayError(RelayFailure.FAILED, "the relay's process has ended")
+        return message
 
     def _send(self, line: str) -> None:
         assert self._writer
@@ -141,6 +146,7 @@ class Relay:
         self.why = ""
         self.ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
         """Resolves when the relay has ended; the rooms are being deleted then, as their sides say."""
+        self._joining: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
 
     @property
@@ -148,10 +154,25 @@ class Relay:
         """Of the process that carries the audio."""
         return self._process.pid
 
+    def join(self) -> None:
+        """Joins both rooms ahead of `start`, which then takes no time. Returns at once."""
+        if self._joining is None:
+            self._joining = asyncio.create_task(self._process.order(self._order))
+
     async def start(self) -> None:
         """RelayError when the two cannot be joined; then nothing is left."""
+        ahead = self._joining is not None
+        self.join()
+        assert self._joining
         try:
-            self.engine, self.why = await self._process.order(self._order)
+            try:
+                await self._joining
+                self.engine, self.why = await self._process.open()
+            except RelayError as error:
+                if not ahead or error.failure is not RelayFailure.FAILED:
+                    raise
+                logger.warning("the relay that was joined ahead is gone: %s", error)
+                await self._replace_process()
         except BaseException:
             await self._process.stop()
             raise
@@ -173,15 +194,19 @@ class Relay:
     async def _start_again(self) -> bool:
         """The process is dead, the people are not."""
         logger.error("the relay's process has died: another one takes its place")
-        self._process.let_go()
-        await self._process.gone()
         try:
-            self._process = RelayProcess.launch()
-            self.engine, self.why = await self._process.order(self._order)
+            await self._replace_process()
         except (RelayError, OSError) as error:
             logger.error("the relay cannot be had back: %s", error)
             return False
         return True
+
+    async def _replace_process(self) -> None:
+        self._process.let_go()
+        await self._process.gone()
+        self._process = RelayProcess.launch()
+        await self._process.order(self._order)
+        self.engine, self.why = await self._process.open()
 
     async def _give_up(self) -> None:
         ended = Ended(None, "failed")
@@ -190,7 +215,10 @@ class Relay:
             await rooms.end_call(ended, looked_after=True)
 
     async def stop(self) -> None:
-        """Ends the relay and, as the sides say, their rooms."""
+        """Ends the relay and, as the sides say, their rooms, if it was started."""
+        if self._joining is not None:
+            self._joining.cancel()
+            await asyncio.gather(self._joining, return_exceptions=True)
         if self._watching is not None and not self.ended.done():
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)

@@ -1,0 +1,99 @@
+"""A relay that is in both rooms before the two may hear each other."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from livekit.protocol import models
+
+from lab.server import LabServer
+from lab.waiting import until
+from tests.transfer.relay.support import (
+    CALLER,
+    HUMAN,
+    Person,
+    are_alone_again,
+    hear_each_other,
+    legs,
+    two_people,
+)
+from transfer.relay import Order, Relay, RelayError, RelayFailure, RelayProcess, Side
+
+QUIET = 0.5
+"""Seconds for which nothing may be heard."""
+
+
+@asynccontextmanager
+async def joined_ahead(server: LabServer, caller: Person, human: Person) -> AsyncIterator[Relay]:
+    """A relay that waits in both rooms, and of which nobody has heard anything."""
+    settings = server.settings
+    sides = Side("call", "caller", keep=True), Side("consult", "human")
+    relay = Relay(Order(server.url, settings.api_key, settings.api_secret, *sides), RelayProcess.launch())
+    relay.join()
+    try:
+        await until(lambda: len(legs(server)) == 2, "both legs are there")
+        await asyncio.sleep(QUIET)
+        assert not caller.hears(HUMAN) and not human.hears(CALLER)
+        yield relay
+    finally:
+        await relay.stop()
+
+
+async def test_who_is_connected_hears_the_other_at_once_and_not_before(server: LabServer) -> None:
+    async with two_people(server) as (caller, human), joined_ahead(server, caller, human) as relay:
+        began = time.monotonic()
+        await relay.start()
+        ready = time.monotonic() - began
+        await hear_each_other(caller, human)
+        assert relay.engine == "packet"
+        assert ready < 0.05, "both legs were there"
+
+
+async def test_one_that_is_not_needed_leaves_everybody_where_they_were(server: LabServer) -> None:
+    async with two_people(server) as (caller, human):
+        async with joined_ahead(server, caller, human) as relay:
+            await relay.stop()
+        await are_alone_again(server)
+
+
+async def test_whoever_dies_before_the_two_are_connected_leaves_no_relay_behind(server: LabServer) -> None:
+    async with two_people(server) as (caller, human), joined_ahead(server, caller, human) as relay:
+        relay.let_go()
+        await are_alone_again(server)
+
+
+async def test_a_human_who_has_hung_up_meanwhile_is_a_typed_error_and_the_caller_stays(server: LabServer) -> None:
+    async with two_people(server) as (caller, human), joined_ahead(server, caller, human) as relay:
+        consult = server.rooms.get("consult")
+        assert consult
+        await consult.close(models.ROOM_DELETED)
+        await until(lambda: len(legs(server)) <= 1, "the leg there is gone")
+        with pytest.raises(RelayError) as caught:
+            await relay.start()
+        assert caught.value.failure is RelayFailure.NO_ROOM
+        call = server.rooms.get("call")
+        await until(lambda: call is not None and sorted(call.participants) == ["caller"], "the caller is alone")
+
+
+async def test_one_whose_process_has_died_is_replaced(server: LabServer) -> None:
+    async with two_people(server) as (caller, human), joined_ahead(server, caller, human) as relay:
+        os.kill(relay.pid, signal.SIGKILL)
+        await relay.start()
+        await hear_each_other(caller, human)
+
+
+async def test_legs_that_lose_the_server_meanwhile_are_there_again(server: LabServer) -> None:
+    async with two_people(server) as (caller, human), joined_ahead(server, caller, human) as relay:
+        first = {leg.identity for leg in legs(server).values()}
+        for identity in first:
+            await server.cut_signalling(0.0, identity)
+        await asyncio.sleep(QUIET)
+        await relay.start()
+        await hear_each_other(caller, human)
+        assert not first & {leg.identity for leg in legs(server).values()}, "they have joined anew"
