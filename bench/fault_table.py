@@ -476,7 +476,16 @@ def _relay() -> list[Fault]:
         moment = at("reported", do, after=0.3)
         return Fault(name, "connected", do=moment, talk_on=talk_on, relay=True, cannot=NO_RELAY, **values)
 
+    waits = at("asked", signalled("relay", signal.SIGKILL))
     return [
+        Fault(
+            "the relay's process is killed while it waits",
+            "connected",
+            do=waits,
+            relay=True,
+            cannot=NO_RELAY,
+            ours={"bridge": "relay"},
+        ),
         fault("the relay's process is killed", signalled("relay", signal.SIGKILL), NEW_PROCESS),
         fault("the relay's process is blocked for 0.5 s", signalled("relay", signal.SIGSTOP, 0.5), 0.5 + A_MOMENT),
         fault("the agent's process is killed", signalled("agent", signal.SIGKILL), A_MOMENT),
