@@ -106,7 +106,7 @@ class Leg:
         """By SSRC."""
         self.closed_because: Closed | None = None
         self.encrypted = False
-        """True when the one who is heard sends end-to-end encrypted audio."""
+        """True when somebody who is heard sends end-to-end encrypted audio: it is not passed on."""
         self._sent = {
             identity: _SentTrack(f"relay-{secrets.token_hex(4)}", Outgoing(PAYLOAD_TYPE)) for identity in says
         }
@@ -308,11 +308,20 @@ class Leg:
         for sid, track in tracks.items():
             if sid not in self._heard:
                 self._heard[sid] = _HeardTrack(identity)
-                self.encrypted = self.encrypted or track.encryption != models.Encryption.NONE
-                await self._signal(subscription=rtc.UpdateSubscription(track_sids=[sid], subscribe=True))
+                if track.encryption == models.Encryption.NONE:
+                    await self._signal(subscription=rtc.UpdateSubscription(track_sids=[sid], subscribe=True))
+                else:
+                    self._on_encrypted()
             if self._heard[sid].muted != track.muted:
                 self._heard[sid].muted = track.muted
                 self._events.on_mute(identity, track.muted)
+
+    def _on_encrypted(self) -> None:
+        """Its packets would be noise in the other room: they are not asked for."""
+        if not self.encrypted:
+            logger.warning("a track is end-to-end encrypted: it cannot be passed on as it is")
+        self.encrypted = True
+        self.hearing.set()  # there is nothing to wait for
 
     def _is_heard(self, identity: str, track: models.TrackInfo) -> bool:
         """All audio of the one whom the relay is about; of others only what they say, not what they play."""

@@ -9,21 +9,7 @@ from aioice import stun
 from aiortc import RTCCertificate, RTCDtlsFingerprint, RTCDtlsParameters, RTCDtlsTransport
 
 from lab.server.aiortc_hooks import SRTP_NAMES, BindingRequest, DtlsSession
-
-
-class Path:
-    """One end of a path in memory, in the place of an ICE transport."""
-
-    role = "controlled"
-
-    def __init__(self, inbox: asyncio.Queue[bytes], outbox: asyncio.Queue[bytes]) -> None:
-        self._inbox, self._outbox = inbox, outbox
-
-    async def _recv(self) -> bytes:
-        return await self._inbox.get()
-
-    async def _send(self, data: bytes) -> None:
-        self._outbox.put_nowait(data)
+from tests.lab.support import Path
 
 
 def fingerprint(certificate: RTCCertificate) -> str:
@@ -33,8 +19,8 @@ def fingerprint(certificate: RTCCertificate) -> str:
 async def test_a_handshake_leaves_keys_with_which_media_passes_both_ways() -> None:
     ours, theirs = RTCCertificate.generateCertificate(), RTCCertificate.generateCertificate()
     there, back = asyncio.Queue[bytes](), asyncio.Queue[bytes]()
-    session = DtlsSession(Path(back, there), ours)
-    peer = RTCDtlsTransport(Path(there, back), [theirs])  # type: ignore[arg-type]
+    session = DtlsSession(Path("controlled", back, there), ours)
+    peer = RTCDtlsTransport(Path("controlled", there, back), [theirs])  # type: ignore[arg-type]
     for name in SRTP_NAMES:
         assert hasattr(peer, name), name
     assert not session.keyed
@@ -57,7 +43,8 @@ async def test_a_handshake_leaves_keys_with_which_media_passes_both_ways() -> No
 async def test_a_wrong_fingerprint_is_refused() -> None:
     ours, theirs = RTCCertificate.generateCertificate(), RTCCertificate.generateCertificate()
     there, back = asyncio.Queue[bytes](), asyncio.Queue[bytes]()
-    session, peer = DtlsSession(Path(back, there), ours), RTCDtlsTransport(Path(there, back), [theirs])  # type: ignore[arg-type]
+    session = DtlsSession(Path("controlled", back, there), ours)
+    peer = RTCDtlsTransport(Path("controlled", there, back), [theirs])  # type: ignore[arg-type]
     peer._set_role("server")
     parameters = RTCDtlsParameters([RTCDtlsFingerprint("sha-256", fingerprint(ours))])
     connected, _ = await asyncio.gather(session.connect(fingerprint(ours)), peer.start(parameters))

@@ -10,6 +10,7 @@ import aioice.ice
 import pytest
 from aiortc import RTCCertificate, RTCDtlsTransport, RTCIceServer, RTCIceTransport
 
+from tests.lab.support import Path
 from transfer.relay.aiortc_hooks import MediaTransport, is_loopback, is_turn, make_ice, prepare_process
 
 RTP = bytes.fromhex("806f0001000003c000001234") + b"opus"
@@ -78,22 +79,6 @@ def test_a_turn_server_that_aiortc_cannot_use_is_left_out(url: str, expected: bo
         assert make_ice([RTCIceServer(urls=[url], username="a", credential="b")])._connection.turn_server
 
 
-class Path:
-    """One end of a path in memory, in the place of an ICE transport."""
-
-    role = "controlling"
-    state = "completed"
-
-    def __init__(self, inbox: asyncio.Queue[bytes], outbox: asyncio.Queue[bytes]) -> None:
-        self._inbox, self._outbox = inbox, outbox
-
-    async def _recv(self) -> bytes:
-        return await self._inbox.get()
-
-    async def _send(self, data: bytes) -> None:
-        self._outbox.put_nowait(data)
-
-
 async def test_packets_pass_both_ways_undecoded_once_the_handshake_is_done() -> None:
     there, back = asyncio.Queue[bytes](), asyncio.Queue[bytes]()
     media: list[bytes] = []
@@ -105,8 +90,8 @@ async def test_packets_pass_both_ways_undecoded_once_the_handshake_is_done() -> 
     async def on_rtcp(data: bytes) -> None:
         reports.append(data)
 
-    transport = MediaTransport(Path(back, there), on_rtp, on_rtcp)  # type: ignore[arg-type]
-    peer = RTCDtlsTransport(Path(there, back), [RTCCertificate.generateCertificate()])  # type: ignore[arg-type]
+    transport = MediaTransport(Path("controlling", back, there), on_rtp, on_rtcp)  # type: ignore[arg-type]
+    peer = RTCDtlsTransport(Path("controlling", there, back), [RTCCertificate.generateCertificate()])  # type: ignore[arg-type]
     peer._set_role("server")
     theirs = peer.getLocalParameters()
     theirs.role = "server"

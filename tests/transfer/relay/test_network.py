@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Container
 
+import numpy as np
 import pytest
 import pytest_asyncio
 from aiohttp import web
@@ -242,6 +243,15 @@ async def test_encrypted_audio_that_comes_late_is_not_passed_on_either(server: L
         await late
         assert (caught.value.failure, caught.value.side) == (RelayFailure.ENCRYPTED, "first")
         await are_alone_again(server)
+
+
+async def test_who_comes_back_encrypted_in_the_middle_of_the_talk_is_silent_and_no_noise(server: LabServer) -> None:
+    async with two_people(server) as (caller, human), relayed(server, "packet"):
+        await hear_each_other(caller, human)
+        async with client(server, "caller", "call", shared_key=KEY) as again, Tone(again, CALLER):
+            await until(lambda: not caller.room.isconnected(), "the first connection is replaced")
+            await asyncio.sleep(1.5)
+            assert all(np.abs(heard[-9600:]).max() < 100 for heard in human.ear.heard.values())
 
 
 async def test_with_the_key_the_sdk_carries_an_encrypted_room(server: LabServer) -> None:

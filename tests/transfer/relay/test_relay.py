@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 
 import pytest
 
 from lab.server import LabServer
-from tests.lab.support import Tone, until
+from tests.lab.support import LIMIT, Tone, until
 from tests.transfer.relay.support import (
     CALLER,
     ENGINES,
     HUMAN,
+    Person,
     are_alone_again,
     ends,
     hear_each_other,
@@ -139,6 +141,30 @@ async def test_a_process_that_is_killed_is_replaced(server: LabServer) -> None:
         await until(lambda: not (caller.hears(HUMAN) or human.hears(CALLER)), "nothing is heard")
         await until(lambda: relay.pid != first, "another process is there")
         await hear_each_other(caller, human)
+
+
+async def lag(caller: Person, human: Person, hertz: float) -> float:
+    """Seconds until the human hears that the caller's tone has become another one; the ear itself takes 0.1 to 0.2."""
+    caller.tone.hertz = hertz
+    began = time.monotonic()
+    await until(lambda: human.hears(hertz), "the new tone is heard")
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+async def test_a_process_that_was_held_up_for_a_second_is_not_late_for_ever(
+    server: LabServer, engine: EngineChoice
+) -> None:
+    """What comes in a burst is played faster by whoever hears it; the SDK's congestion control takes some 8 s to believe it."""
+    async with two_people(server) as (caller, human), relayed(server, engine) as relay:
+        await hear_each_other(caller, human)
+        before = await lag(caller, human, 550.0)
+        os.kill(relay.pid, signal.SIGSTOP)
+        await asyncio.sleep(1.0)
+        os.kill(relay.pid, signal.SIGCONT)
+        limit = time.monotonic() + LIMIT
+        while await lag(caller, human, 770.0 if caller.tone.hertz == 660.0 else 660.0) > before + 0.2:
+            assert time.monotonic() < limit
 
 
 @pytest.mark.parametrize("engine", ENGINES)
