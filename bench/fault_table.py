@@ -302,6 +302,7 @@ HUMAN_LEAVES = {
     "just after the move": ("move", 0.2), "when both are connected": ("bridged", 0.3),
 }  # fmt: skip
 CUTS = {
+    "when the phone is dialled": "dialing",
     "while it rings": "ringing",
     "in the briefing": "briefing",
     "with the yes": "accepted",
@@ -436,6 +437,11 @@ def _models() -> list[Fault]:
         Fault("the model fails before the briefing", "connected", do=at("called", models_fail("llm", "status"))),
         Fault("the model stalls before the briefing", "connected", do=at("called", models_fail("llm", "stall"))),
         Fault("the model has no quota", "connected", do=at("called", models_fail("llm", "status", status=429))),
+        Fault("the model fails in the briefing", "connected", do=at("briefing", models_fail("llm", "status"))),
+        Fault("the model stalls in the briefing", "connected", do=at("briefing", models_fail("llm", "stall"))),
+        Fault("the voice fails in the briefing", "connected", do=at("briefing", models_fail("tts", "status"))),
+        Fault("speech recognition is away for 2 s in the briefing", "connected",
+              do=at("briefing", for_seconds(2.0, models_fail("stt", "status")))),
         Fault("the model fails after the briefing", "connected", do=at("asked", models_fail("llm", "status"))),
         Fault("the model stalls after the briefing", "connected", do=at("asked", models_fail("llm", "stall"))),
         Fault("the voice fails once", "connected", do=at("called", models_fail("tts", "status", 1))),
@@ -459,8 +465,10 @@ def _models() -> list[Fault]:
 def _worker() -> list[Fault]:
     rows = []
     for when, moment in {
+        "when the phone is dialled": "dialing",
         "while it rings": "ringing",
         "in the briefing": "briefing",
+        "with the yes": "accepted",
         "when connected": "bridged",
     }.items():
         rows.append(Fault(f"SIGTERM {when}", "connected", do=at(moment, stop_worker)))
