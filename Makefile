@@ -1,6 +1,7 @@
 # The front door. Every target sets up what it needs; Python 3.11+ and make are enough.
 PYTHON ?= python3
 SCENARIO ?= accept
+EDITION ?= cloud
 MINUTES ?= 10
 VENV := .venv
 # Where people talk on phones, in real time: not beside the tests that install packages or recognise speech. The long ones first.
@@ -11,7 +12,7 @@ export PYTHONUNBUFFERED = 1
 .PHONY: help demo scenarios lab bench soak faults test lint format lock clean setup
 
 help:
-	@echo "make demo [SCENARIO=accept]   play a call with a warm transfer, offline, and listen to it"
+	@echo "make demo [SCENARIO=accept] [EDITION=oss]  play a call with a warm transfer, offline, and listen to it"
 	@echo "make scenarios                the calls that can be played"
 	@echo "make lab                      the offline phone lab, to point a worker at"
 	@echo "make bench                    how long people wait: ours beside the stock task; what the relay costs"
@@ -24,7 +25,7 @@ setup:
 	@$(PYTHON) tools/bootstrap.py $(VENV) requirements-dev.txt
 
 demo: setup
-	@exec $(RUN) -m lab.play $(SCENARIO)
+	@exec $(RUN) -m lab.play $(SCENARIO) --edition $(EDITION)
 
 scenarios: setup
 	@exec $(RUN) -m lab.play --list

@@ -1,8 +1,9 @@
-"""python -m lab.play SCENARIO: plays a call and listens to it. Exit code 0: all held; 1: something did not; 2: it could not
-be set up; 3: the machine was too busy to judge."""
+"""Plays a call and listens to it. Exit code 0: all held; 1: something did not; 2: it could not be set up; 3: the machine was
+too busy to judge."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import signal
@@ -13,6 +14,7 @@ from lab.lab import LabError
 from lab.play.player import FAILED, TOO_BUSY, output_folder, play
 from lab.play.report import Report
 from lab.play.scenario import ScenarioError, load, names
+from lab.server.settings import Edition
 
 COLOURS = {"caller": "\033[94m", "human": "\033[93m", "agent": "\033[92m", "call": "\033[90m"}
 RESET, GREEN, RED, BOLD = "\033[0m", "\033[92m", "\033[91m", "\033[1m"
@@ -40,20 +42,20 @@ def verdict(report: Report) -> None:
     print(f"\nListen and look: {os.path.relpath(folder)}/timeline.html (also call.wav, transcript.md, timeline.json)")
 
 
-async def run(name: str) -> int:
+async def run(name: str, edition: Edition) -> int:
     scenario = load(name)
     began = time.monotonic()
     print(painted(f"{scenario.title}  ({scenario.name})", BOLD), flush=True)
-    report = await play(scenario, output_folder(), show, lambda text: print(f"        {text}", flush=True))
+    report = await play(scenario, output_folder(), show, lambda text: print(f"        {text}", flush=True), edition)
     verdict(report)
     outcome = "PASSED" if report.exit_code == 0 else "FAILED" if report.exit_code == FAILED else "NOT JUDGED"
     print(painted(f"{outcome} in {time.monotonic() - began:.0f} s", GREEN if report.exit_code == 0 else RED))
     return report.exit_code
 
 
-async def until_stopped(name: str) -> int:
+async def until_stopped(name: str, edition: Edition) -> int:
     """Ctrl+C and SIGTERM end everything that was started, whenever they come."""
-    task = asyncio.create_task(run(name))
+    task = asyncio.create_task(run(name, edition))
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     try:
@@ -64,16 +66,21 @@ async def until_stopped(name: str) -> int:
 
 
 def main() -> int:
-    arguments = sys.argv[1:]
-    if arguments == ["--list"]:
+    parser = argparse.ArgumentParser(prog="python -m lab.play", description=__doc__)
+    parser.add_argument("scenario", nargs="?", help=f"one of {', '.join(names())}")
+    parser.add_argument("--list", action="store_true", help="what there is to play")
+    parser.add_argument(
+        "--edition", choices=("cloud", "oss"), default="cloud", help="of the lab's server; oss moves nobody"
+    )
+    given = parser.parse_args()
+    if given.list:
         for name in names():
             print(f"{name:16} {load(name).title}")
         return 0
-    if len(arguments) != 1 or arguments[0].startswith("-"):
-        print(f"usage: python -m lab.play SCENARIO | --list   (scenarios: {', '.join(names())})", file=sys.stderr)
-        return NOT_SET_UP
+    if not given.scenario:
+        parser.error(f"which one? {', '.join(names())}")
     try:
-        return asyncio.run(until_stopped(arguments[0]))
+        return asyncio.run(until_stopped(given.scenario, given.edition))
     except (ScenarioError, LabError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return NOT_SET_UP

@@ -25,6 +25,7 @@ from lab.play.people import Actor, CueMissed, PersonGone, Utterance, until
 from lab.play.report import Event, Report, write
 from lab.play.scenario import HumanPhone, Scenario, Step
 from lab.play.worker import WorkerProcess
+from lab.server.settings import Edition
 from lab.sip import Answer, Phone, PhoneExchange, Refuse, Ring, Voicemail, g711
 from lab.sip.phones import Behaviour
 
@@ -55,11 +56,14 @@ class Stack:
 
 
 @contextlib.asynccontextmanager
-async def open_stack(folder: Path) -> AsyncIterator[Stack]:
-    """The lab, or with LIVEKIT_URL in the environment a server that is there already. The AI services are always ours."""
+async def open_stack(folder: Path, edition: Edition) -> AsyncIterator[Stack]:
+    """The lab, of that edition, or with LIVEKIT_URL in the environment a server that is there already.
+
+    The AI services are always ours.
+    """
     url = os.environ.get("LIVEKIT_URL", "")
     if not url:
-        async with Lab(LabSettings(logs=folder)) as lab:
+        async with Lab(LabSettings(logs=folder, edition=edition)) as lab:
             environment = lab.worker_environment()
             key, secret = environment["LIVEKIT_API_KEY"], environment["LIVEKIT_API_SECRET"]
             yield Stack(lab.server.url, key, secret, lab.sip_address, lab.phones, lab.ai, environment, own=True)
@@ -332,13 +336,15 @@ async def recognise(session: aiohttp.ClientSession, url: str, samples: np.ndarra
     return str(body["results"]["channels"][0]["alternatives"][0]["transcript"])
 
 
-async def play(scenario: Scenario, out: Path, show: Print, say: Callable[[str], None]) -> Report:
+async def play(
+    scenario: Scenario, out: Path, show: Print, say: Callable[[str], None], edition: Edition = "cloud"
+) -> Report:
     """Starts everything, plays, judges and writes the files below `out`."""
     folder = out / scenario.name
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "worker.log"
     log.unlink(missing_ok=True)
-    async with open_stack(folder) as stack:
+    async with open_stack(folder, edition) as stack:
         worker = WorkerProcess(
             {**stack.worker_environment, "WORKER_HEALTH_PORT": "0", "WORKER_LOAD_THRESHOLD": "2"}, log
         )
