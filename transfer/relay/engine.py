@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Protocol
+from typing import Any, Protocol
 
 from transfer.relay.errors import Ended, RelayError, RelayFailure
 from transfer.relay.order import EngineName, Order
@@ -32,15 +32,14 @@ class Engine(Protocol):
 async def start_engine(order: Order, rooms: RoomApi, opened: asyncio.Event) -> tuple[Engine, str]:
     """The engine, running, and why it is this one. RelayError when there is none.
 
-    Before `opened` nobody hears anybody: what can be done ahead of it is, and what fails ahead is tried once more.
+    Before `opened` nobody hears anybody: what can be done ahead of it is, and what fails ahead is tried once more then.
     """
     while True:
-        ahead = not opened.is_set()
         try:
             await rooms.check()
             return await _open_engine(order, rooms, opened)
         except RelayError as error:
-            if not ahead:
+            if opened.is_set():
                 raise
             logger.info("the rooms cannot be joined ahead: %s", error)
         await opened.wait()
@@ -56,7 +55,7 @@ async def _open_engine(order: Order, rooms: RoomApi, opened: asyncio.Event) -> t
     engine = PacketEngine(order, rooms)
     try:
         await engine.start()
-        await opened.wait()
+        await _until_opened(engine, opened)
         await engine.open()
     except BaseException as error:
         await engine.close()
@@ -66,6 +65,19 @@ async def _open_engine(order: Order, rooms: RoomApi, opened: asyncio.Event) -> t
         logger.warning("packets cannot be passed on, the audio is decoded and encoded instead: %s", error)
         return await _start_sdk(order, rooms), str(error)
     return engine, "as set" if order.engine == "packet" else "packets get through"
+
+
+async def _until_opened(engine: Engine, opened: asyncio.Event) -> None:
+    """RelayError when the engine ends first."""
+    opening = asyncio.create_task(opened.wait())
+    ends: set[asyncio.Future[Any]] = {opening, engine.ended}
+    try:
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        opening.cancel()
+    if engine.ended.done():
+        ended = engine.ended.result()
+        raise RelayError(RelayFailure.FAILED, f"ended before it was opened: {ended.reason}", ended.side)
 
 
 async def _start_sdk(order: Order, rooms: RoomApi) -> Engine:

@@ -12,7 +12,7 @@ from livekit import rtc
 
 from lab.server import LabServer, Participant, ServerSettings
 from tests.lab.support import LIMIT, Ear, Tone, client, is_near, until
-from transfer.relay import Ended, Relay, Side, relay_rooms
+from transfer.relay import Ended, Order, Relay, Side, relay_rooms
 from transfer.relay.order import EngineChoice
 from transfer.relay.relay import CHILD
 
@@ -69,6 +69,15 @@ async def two_people(server: LabServer, *, shared_key: str = "") -> AsyncIterato
         person(server, "human", "consult", HUMAN) as human,
     ):
         yield caller, human
+
+
+def order(
+    server: LabServer,
+    first: Side = Side("call", "caller"),  # noqa: B008
+    second: Side = Side("consult", "human"),  # noqa: B008
+    **values: Any,
+) -> Order:
+    return Order(server.url, server.settings.api_key, server.settings.api_secret, first, second, **values)
 
 
 def relayed(

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 from livekit.protocol import models
 
 from lab.server import LabServer
@@ -21,9 +22,11 @@ from tests.transfer.relay.support import (
     ends,
     hear_each_other,
     legs,
+    order,
     two_people,
 )
-from transfer.relay import Ended, Order, Relay, RelayError, RelayFailure, RelayProcess, Side
+from transfer.relay import Ended, Relay, RelayError, RelayFailure, RelayProcess, Side
+from transfer.relay.order import PARTICIPANT_LIMIT
 
 QUIET = 0.5
 """Seconds for which nothing may be heard."""
@@ -32,9 +35,7 @@ QUIET = 0.5
 @asynccontextmanager
 async def joined_ahead(server: LabServer, caller: Person, human: Person) -> AsyncIterator[Relay]:
     """A relay that waits in both rooms, and of which nobody has heard anything."""
-    settings = server.settings
-    sides = Side("call", "caller", keep=True), Side("consult", "human")
-    relay = Relay(Order(server.url, settings.api_key, settings.api_secret, *sides), RelayProcess.launch())
+    relay = Relay(order(server, Side("call", "caller", keep=True)), RelayProcess.launch())
     relay.join()
     try:
         await until(lambda: len(legs(server)) == 2, "both legs are there")
@@ -82,6 +83,19 @@ async def test_a_human_who_has_hung_up_meanwhile_ends_it_and_the_caller_stays(se
             assert await ends(relay) == Ended("second", "room_deleted")
         call = server.rooms.get("call")
         await until(lambda: call is not None and sorted(call.participants) == ["caller"], "the caller is alone")
+
+
+async def test_what_fails_after_the_two_should_hear_each_other_is_not_begun_again(server: LabServer) -> None:
+    async with two_people(server):
+        relay = Relay(order(server, second=Side("consult", "nobody")), RelayProcess.launch())
+        relay.join()
+        await until(lambda: len(legs(server)) == 2, "both legs are there")
+        began = time.monotonic()
+        with pytest.raises(RelayError) as caught:
+            await relay.start()
+        assert caught.value.failure is RelayFailure.NO_PARTICIPANT
+        assert time.monotonic() - began < 1.5 * PARTICIPANT_LIMIT
+        await are_alone_again(server)
 
 
 async def test_one_whose_process_has_died_is_replaced(server: LabServer) -> None:

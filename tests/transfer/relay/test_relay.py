@@ -19,12 +19,13 @@ from tests.transfer.relay.support import (
     are_alone_again,
     ends,
     hear_each_other,
+    order,
     person,
     relayed,
     rooms_end,
     two_people,
 )
-from transfer.relay import Ended, Order, Relay, RelayError, RelayFailure, RelayProcess, Side, relay_rooms
+from transfer.relay import Ended, Relay, RelayError, RelayFailure, RelayProcess, Side, relay_rooms
 from transfer.relay.errors import SideName
 from transfer.relay.order import EngineChoice
 
@@ -215,17 +216,8 @@ async def test_a_wrong_address_or_key_is_a_typed_error(server: LabServer) -> Non
 
 async def test_a_token_s_end_is_not_the_call_s(server: LabServer) -> None:
     """A leg that has to join again much later gets a new token."""
-    settings = server.settings
     async with two_people(server) as (caller, human):
-        order = Order(
-            server.url,
-            settings.api_key,
-            settings.api_secret,
-            Side("call", "caller"),
-            Side("consult", "human"),
-            token_life=1.0,
-        )
-        relay = Relay(order, RelayProcess.launch())
+        relay = Relay(order(server, token_life=1.0), RelayProcess.launch())
         await relay.start()
         await hear_each_other(caller, human)
         await asyncio.sleep(12.0)  # with the leeway of 10 s the first tokens are worth nothing now
