@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import aiohttp
 import numpy as np
+from aiortc import RTCIceTransport
 from google.protobuf.message import Message
 from livekit import api, rtc
 from livekit.protocol import agent
@@ -50,22 +51,28 @@ async def server_api(server: LabServer) -> AsyncIterator[api.LiveKitAPI]:
         await made.aclose()
 
 
-class Path:
-    """One end of a path in memory, in the place of an ICE transport."""
+class Path(RTCIceTransport):
+    """One end of a path in memory: an ICE transport, and mypy holds it to what those are, that never gathered anything."""
 
     state = "completed"
 
-    def __init__(
-        self, role: Literal["controlling", "controlled"], inbox: asyncio.Queue[bytes], outbox: asyncio.Queue[bytes]
-    ) -> None:
-        self.role = role
-        self._inbox, self._outbox = inbox, outbox
+    def __init__(self, role: str, inbox: asyncio.Queue[bytes], outbox: asyncio.Queue[bytes]) -> None:
+        self._role, self._inbox, self._outbox = role, inbox, outbox
+
+    @property
+    def role(self) -> str:
+        return self._role
 
     async def _recv(self) -> bytes:
         return await self._inbox.get()
 
     async def _send(self, data: bytes) -> None:
         self._outbox.put_nowait(data)
+
+    @classmethod
+    def both_ends(cls, role: Literal["controlling", "controlled"]) -> tuple[Path, Path]:
+        there, back = asyncio.Queue[bytes](), asyncio.Queue[bytes]()
+        return cls(role, back, there), cls(role, there, back)
 
 
 class Tone:

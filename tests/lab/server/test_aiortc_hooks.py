@@ -18,9 +18,9 @@ def fingerprint(certificate: RTCCertificate) -> str:
 
 async def test_a_handshake_leaves_keys_with_which_media_passes_both_ways() -> None:
     ours, theirs = RTCCertificate.generateCertificate(), RTCCertificate.generateCertificate()
-    there, back = asyncio.Queue[bytes](), asyncio.Queue[bytes]()
-    session = DtlsSession(Path("controlled", back, there), ours)
-    peer = RTCDtlsTransport(Path("controlled", there, back), [theirs])  # type: ignore[arg-type]
+    here, there = Path.both_ends("controlled")
+    session = DtlsSession(here, ours)
+    peer = RTCDtlsTransport(there, [theirs])
     for name in SRTP_NAMES:
         assert hasattr(peer, name), name
     assert not session.keyed
@@ -42,9 +42,9 @@ async def test_a_handshake_leaves_keys_with_which_media_passes_both_ways() -> No
 
 async def test_a_wrong_fingerprint_is_refused() -> None:
     ours, theirs = RTCCertificate.generateCertificate(), RTCCertificate.generateCertificate()
-    there, back = asyncio.Queue[bytes](), asyncio.Queue[bytes]()
-    session = DtlsSession(Path("controlled", back, there), ours)
-    peer = RTCDtlsTransport(Path("controlled", there, back), [theirs])  # type: ignore[arg-type]
+    here, there = Path.both_ends("controlled")
+    session = DtlsSession(here, ours)
+    peer = RTCDtlsTransport(there, [theirs])
     peer._set_role("server")
     parameters = RTCDtlsParameters([RTCDtlsFingerprint("sha-256", fingerprint(ours))])
     connected, _ = await asyncio.gather(session.connect(fingerprint(ours)), peer.start(parameters))

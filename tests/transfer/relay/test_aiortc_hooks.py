@@ -80,7 +80,7 @@ def test_a_turn_server_that_aiortc_cannot_use_is_left_out(url: str, expected: bo
 
 
 async def test_packets_pass_both_ways_undecoded_once_the_handshake_is_done() -> None:
-    there, back = asyncio.Queue[bytes](), asyncio.Queue[bytes]()
+    here, there = Path.both_ends("controlling")
     media: list[bytes] = []
     reports: list[bytes] = []
 
@@ -90,8 +90,8 @@ async def test_packets_pass_both_ways_undecoded_once_the_handshake_is_done() -> 
     async def on_rtcp(data: bytes) -> None:
         reports.append(data)
 
-    transport = MediaTransport(Path("controlling", back, there), on_rtp, on_rtcp)  # type: ignore[arg-type]
-    peer = RTCDtlsTransport(Path("controlling", there, back), [RTCCertificate.generateCertificate()])  # type: ignore[arg-type]
+    transport = MediaTransport(here, on_rtp, on_rtcp)
+    peer = RTCDtlsTransport(there, [RTCCertificate.generateCertificate()])
     peer._set_role("server")
     theirs = peer.getLocalParameters()
     theirs.role = "server"
