@@ -55,7 +55,8 @@ async def answer(job: JobContext) -> None:
                 await session.say(prompts.read("frontdesk/apology.txt"), allow_interruptions=False)
         except (TimeoutError, RuntimeError):
             logger.warning("the apology could not be said")
-        await delete_room(job, job.room.name)
+        if not job.is_fake_job():  # in the console there is no server
+            await delete_room(job.api, job.room.name)
 
     tasks: set[asyncio.Task[None]] = set()
 

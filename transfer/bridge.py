@@ -132,7 +132,7 @@ class MoveBridge:
             return True
         if self._room.connection_state == rtc.ConnectionState.CONN_CONNECTED:
             return False
-        return await is_in_room(self._job, self._room.name, identity)
+        return await is_in_room(self._job.api, self._room.name, identity)
 
     def turn_away(self, identity: str) -> None:
         """A move that was given up can still come about; whoever it brings does not stay."""

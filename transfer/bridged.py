@@ -101,7 +101,7 @@ class LineWatch:
             logger.info("the %s hung up: the call ends", who)
             self._departures.close()
             if who == "human" or self._relay is None:
-                self._ending.append(asyncio.create_task(delete_room(self._job, self._room.name)))
+                self._ending.append(asyncio.create_task(delete_room(self._job.api, self._room.name)))
         if self._relay is not None:
             self._ending.append(asyncio.ensure_future(self._end_relay(self._relay, who)))
 
@@ -109,4 +109,4 @@ class LineWatch:
         """A relay that has seen the caller leave has deleted their room: a server takes seconds to say that it is gone."""
         await relay.stop()
         if who == "caller" and relay.ended.result().side != "first":
-            await delete_room(self._job, self._room.name)
+            await delete_room(self._job.api, self._room.name)

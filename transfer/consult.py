@@ -328,7 +328,7 @@ class Consult:
             await self.close_session()
             await self.room.disconnect()
             return
-        deleted = await delete_room(self._job, self.room_name, pauses=())
+        deleted = await delete_room(self._job.api, self.room_name, pauses=())
         if not deleted:
             await self._hang_up()
         away = self._departures.is_away
@@ -342,7 +342,7 @@ class Consult:
         if away or still_connecting or not deleted:
             # Our late arrival has made it anew, or the server did not do it at first; if it never does, it closes the
             # room by itself, ROOM_DEPARTURE_TIMEOUT after the last one has left.
-            await delete_room(self._job, self.room_name)
+            await delete_room(self._job.api, self.room_name)
 
     async def _hang_up(self) -> None:
         """Ends the phone's leg in a room that cannot be deleted; the room itself ends soon after the last one has left."""

@@ -87,7 +87,7 @@ class Departures:
         while self._missing:
             for identity in sorted(self._missing):
                 try:
-                    there = await is_in_room(self._job, self._room.name, identity)
+                    there = await is_in_room(self._job.api, self._room.name, identity)
                 except API_ERRORS:
                     there = asyncio.get_running_loop().time() < limit
                 if not there and identity in self._missing:

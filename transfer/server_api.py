@@ -1,4 +1,4 @@
-"""What the server's API is asked in more than one place, and how it fails."""
+"""What the server's API is asked by the agent's process and by the relay's, and how it fails."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 import aiohttp
 from livekit import api
-from livekit.agents import JobContext
 
 logger = logging.getLogger("transfer")
 
@@ -20,10 +19,10 @@ DELETE_PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6)
 """Seconds between two tries to delete a room."""
 
 
-async def is_in_room(job: JobContext, room: str, identity: str) -> bool:
+async def is_in_room(server: api.LiveKitAPI, room: str, identity: str) -> bool:
     """One of API_ERRORS when the server cannot tell."""
     try:
-        await job.api.room.get_participant(api.RoomParticipantIdentity(room=room, identity=identity))
+        await server.room.get_participant(api.RoomParticipantIdentity(room=room, identity=identity))
     except api.TwirpError as error:
         if error.code == api.TwirpErrorCode.NOT_FOUND:
             return False
@@ -31,15 +30,13 @@ async def is_in_room(job: JobContext, room: str, identity: str) -> bool:
     return True
 
 
-async def delete_room(job: JobContext, room: str, pauses: Sequence[float] = DELETE_PAUSES) -> bool:
+async def delete_room(server: api.LiveKitAPI, room: str, pauses: Sequence[float] = DELETE_PAUSES) -> bool:
     """Hangs up on everybody in it; True when it is gone. Whoever is in a room that stays is alone there: it is tried again."""
-    if job.is_fake_job():  # in the console there is no server
-        return True
     for pause in (0.0, *pauses):
         await asyncio.sleep(pause)
         try:
             async with asyncio.timeout(CALL_LIMIT):
-                await job.api.room.delete_room(api.DeleteRoomRequest(room=room))
+                await server.room.delete_room(api.DeleteRoomRequest(room=room))
             return True
         except API_ERRORS as error:
             if isinstance(error, api.TwirpError) and error.code == api.TwirpErrorCode.NOT_FOUND:

@@ -162,7 +162,6 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         self._bridge: Bridge | None = None
         self._introduction = introduction
         self._dial_order: DialOrder = dial_order
-        self._asks_many = dial_order == "all_at_once" and len(self._destinations) > 1
         self._go_on_after = frozenset(go_on_after)
         self._hold_limit = hold_limit
         self._hold_updates = hold_updates
@@ -493,7 +492,8 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         now = time.monotonic()
         if phase in (Phase.RINGING, Phase.ANSWERED) and self._bridge:
             self._bridge.prepare()  # not sooner: the call itself must not wait for it
-        if phase is Phase.BRIEF and attempt and self._bridge and not self._asks_many:
+        asks_many = self._dial_order == "all_at_once" and len(self._destinations) > 1
+        if phase is Phase.BRIEF and attempt and self._bridge and not asks_many:
             self._bridge.join_ahead(attempt.consult)
         if attempt:
             attempt.clock.enter(phase, now)

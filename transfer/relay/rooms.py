@@ -15,14 +15,12 @@ from livekit import api
 
 from transfer.relay.errors import Ended, RelayError, RelayFailure, SideName
 from transfer.relay.order import Order
+from transfer.server_api import API_ERRORS, delete_room, is_in_room
 
 logger = logging.getLogger("transfer.relay")
 
 CALL_LIMIT = 2.0
 """Seconds that the server has to answer a request."""
-DELETE_TRIES = 4
-DELETE_PAUSE = 0.3
-"""Seconds between two tries to delete a room."""
 
 
 def new_identity() -> str:
@@ -67,14 +65,13 @@ class RoomApi:
             raise RelayError(RelayFailure.NO_ROOM, "there is no room of that name", wanted[room])
 
     async def is_in(self, room: str, identity: str) -> bool:
-        with contextlib.suppress(api.TwirpError, aiohttp.ClientError, TimeoutError, OSError):
-            await self._api.room.get_participant(api.RoomParticipantIdentity(room=room, identity=identity))
-            return True
+        with contextlib.suppress(*API_ERRORS):
+            return await is_in_room(self._api, room, identity)
         return False
 
     async def remove(self, side: SideName, identity: str) -> None:
         """A leg that has lost its connection would stay in the room for 20 s."""
-        with contextlib.suppress(api.TwirpError, aiohttp.ClientError, TimeoutError, OSError):
+        with contextlib.suppress(*API_ERRORS):
             request = api.RoomParticipantIdentity(room=self._order.side(side).room, identity=identity)
             await self._api.room.remove_participant(request)
 
@@ -89,21 +86,8 @@ class RoomApi:
         going = [
             name for name in names if not (self._order.side(name).keep and looked_after and self._spares(name, ended))
         ]
-        await asyncio.gather(*(self._delete(self._order.side(name).room) for name in going))
+        await asyncio.gather(*(delete_room(self._api, self._order.side(name).room) for name in going))
 
     @staticmethod
     def _spares(name: SideName, ended: Ended) -> bool:
         return ended.side != name or ended.reason in ("lost", "failed")
-
-    async def _delete(self, room: str) -> None:
-        for _ in range(DELETE_TRIES):
-            try:
-                await self._api.room.delete_room(api.DeleteRoomRequest(room=room))
-                return
-            except api.TwirpError as error:
-                if error.code == "not_found":
-                    return
-            except (aiohttp.ClientError, TimeoutError, OSError):
-                pass
-            await asyncio.sleep(DELETE_PAUSE)
-        logger.error("a room of a call that has ended could not be deleted")
