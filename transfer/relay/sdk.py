@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine
 from typing import Any
 
@@ -19,6 +20,8 @@ CONNECT_LIMIT = 8.0
 """Seconds that both rooms may take: where UDP is blocked, the SDK tries that first."""
 RATE, FRAME_MS = 48000, 10
 """Hz and milliseconds: `AudioSource` without a queue takes frames of 10 ms and no others."""
+HELD_UP = 0.3
+"""Seconds without a frame, of which there is one every 10 ms, after which this process has been held up."""
 BEHIND = 2
 """Frames that may wait; older ones are dropped, or the delay would grow and stay."""
 
@@ -118,6 +121,17 @@ class SdkEngine:
         await self._rooms[side].local_participant.publish_track(track, options)
         self._sent[side, identity] = track, source
 
+    async def _publish_anew(
+        self, side: SideName, identity: str, old: tuple[rtc.LocalAudioTrack, rtc.AudioSource]
+    ) -> None:
+        """Whoever hears a track whose frames have stopped takes all that follows for late, and plays it a second late for 20 s."""
+        track, source = old
+        await self._rooms[side].local_participant.unpublish_track(track.sid)
+        await self._publish(side, identity)
+        if track.muted:
+            self._sent[side, identity][0].mute()
+        await source.aclose()
+
     def _on_track(
         self, side: SideName, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
     ) -> None:
@@ -147,7 +161,11 @@ class SdkEngine:
     async def _copy(self, side: SideName, track: rtc.RemoteAudioTrack, identity: str) -> None:
         stream = rtc.AudioStream(track, sample_rate=RATE, num_channels=1, frame_size_ms=FRAME_MS, capacity=BEHIND)
         try:
+            last = time.monotonic()
             async for event in stream:
+                before, last = last, time.monotonic()
+                if last - before > HELD_UP and (old := self._sent.pop((OTHER[side], identity), None)):
+                    self._spawn(self._publish_anew(OTHER[side], identity, old))
                 if identity == self._order.side(side).participant:
                     self._heard[side].set()
                 if sent := self._sent.get((OTHER[side], identity)):

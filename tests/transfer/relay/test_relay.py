@@ -156,7 +156,7 @@ async def lag(caller: Person, human: Person, hertz: float) -> float:
 async def test_a_process_that_was_held_up_for_a_second_is_not_late_for_ever(
     server: LabServer, engine: EngineChoice
 ) -> None:
-    """What comes in a burst is played faster by whoever hears it; the SDK's congestion control takes some 8 s to believe it."""
+    """What comes in a burst is played faster by whoever hears it."""
     async with two_people(server) as (caller, human), relayed(server, engine) as relay:
         await hear_each_other(caller, human)
         before = await lag(caller, human, 550.0)
