@@ -440,8 +440,10 @@ CROWD_LIMIT = 60.0
 """Seconds that each step of many calls at once may take."""
 CROWD_LOOK = 0.5
 """Seconds between two looks at what a phone has heard: the lab plays all phones and has one core for it."""
-INSIST = 2.0
-"""Seconds after which a human in a crowd says yes once more."""
+INSIST = 5.0
+"""Seconds after which somebody in a crowd who has got no answer tries once more."""
+LISTENS = 15.0
+"""Seconds for which a human listens to a briefing that falters; then they take the call all the same."""
 
 
 async def crowd(desk: Desk, fault: Fault, task: str) -> list[Seen]:
@@ -455,29 +457,45 @@ async def crowd(desk: Desk, fault: Fault, task: str) -> list[Seen]:
     ]
     for call in calls:
         await call.dial(agent.GREETING)
-    return list(await asyncio.gather(*map(_one_of_many, calls)))
+    return list(await asyncio.gather(*(_one_of_many(call, task) for call in calls)))
 
 
-async def _one_of_many(call: Call) -> Seen:
+async def _one_of_many(call: Call, task: str) -> Seen:
     seen = Seen("connected")
-    with contextlib.suppress(AssertionError, TimeoutError):
-        call.say(call.caller, REQUEST)
-        await call.human.wait_for("answered", CROWD_LIMIT)
-        call.say(call.human, "Hello, this is Sarah.")
-        await call.hears(call.human, QUESTION, CROWD_LIMIT, CROWD_LOOK)
+    phone = call.human
+    with contextlib.suppress(AssertionError):
+        await insist(lambda: call.say(call.caller, REQUEST), lambda: phone.in_call, "the human picks up")
+        call.say(phone, "Hello, this is Sarah.")
+        with contextlib.suppress(AssertionError):
+            await call.hears(phone, QUESTION, LISTENS, CROWD_LOOK)
         seen.leaks += [f"the {who} heard the other" for who in call.leaks()]
-        end = time.monotonic() + CROWD_LIMIT
-        while seen.heard_each_other is None and time.monotonic() < end:
-            call.say(call.human, "Yes, please connect me.")
-            with contextlib.suppress(AssertionError):
-                await until(call.hear_each_other, "they hear each other", INSIST, every=0.1)
-                seen.heard_each_other, seen.outcomes = 0.0, ["connected"]
+
+        await insist(lambda: call.say(phone, "Yes, please connect me."), call.hear_each_other, "they hear each other")
+        name = f"I am {call.caller.number}."
+        spoken = time.monotonic()
+        await insist(
+            lambda: call.say(call.caller, name), lambda: name in call.heard(phone, spoken), "who was connected to whom"
+        )
+        seen.heard_each_other, seen.outcomes = 0.0, ["connected"]
     hung_up = time.monotonic()
     call.caller.hang_up()
     with contextlib.suppress(AssertionError):
-        await until(lambda: not call.human.in_call, "the human's leg ends", CLEAN_UP)
+        await until(lambda: not phone.in_call, "the human's leg ends", CLEAN_UP)
         seen.call_ended = time.monotonic() - hung_up
     return seen
+
+
+async def insist(tries: Callable[[], object], done: Callable[[], object], what: str) -> None:
+    """Tries again every `INSIST` seconds until it is done; an AssertionError that names `what` after `CROWD_LIMIT`."""
+    end = time.monotonic() + CROWD_LIMIT
+    while True:
+        tries()
+        try:
+            await until(done, what, INSIST, every=CROWD_LOOK)
+            return
+        except AssertionError:
+            if time.monotonic() > end:
+                raise
 
 
 def is_relay(participant: Participant) -> bool:

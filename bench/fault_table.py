@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 from collections.abc import Awaitable
 from typing import Any, cast
@@ -19,9 +18,9 @@ from lab.server.faults import ApiCall, ApiFault
 from lab.server.settings import Edition
 from lab.sip import Answer, Refuse, Ring
 
-CROWD = min(10, 2 * (os.cpu_count() or 1))
-"""Transfers at once. A briefing takes 20 % of a core in the worker, ours as the stock one, and 12 % in the lab: on two cores
-the sound of ten would falter for want of time, whatever the transfer does; with six cores there are ten."""
+CROWD = 10
+"""Transfers at once. A briefing takes 20 % of a core in the worker, ours as the stock one, and 5 % in the lab: on two cores
+what is said falters, and whoever is not understood says it again."""
 MANY = 1000
 """More requests than one call makes."""
 NO_KEYS = "it knows no keys"

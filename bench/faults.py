@@ -128,7 +128,7 @@ async def play_parts(rows: list[Fault], tasks: list[str], jobs: int, edition: Ed
         command = [sys.executable, "-m", "bench.faults", "--part", *(["--task", tasks[0]] if len(tasks) == 1 else [])]
         command += ["--edition", edition, "--only", "\n".join(["", *(row.name for row in part)])]
         process = await asyncio.create_subprocess_exec(
-            *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE, start_new_session=True
+            *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE, process_group=0
         )
         assert process.stdout
         try:
@@ -175,7 +175,7 @@ def totals(lines: list[Line], tasks: list[str], edition: Edition) -> None:
 
 
 def main() -> None:
-    # The parts are in sessions of their own: whoever ends this program ends them by it.
+    # The parts are in process groups of their own: whoever ends this program ends them by it.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     parser = argparse.ArgumentParser(prog="python -m bench.faults", description=__doc__)
     parser.add_argument("--only", default="", help="rows whose name contains this (or one of these lines)")

@@ -84,7 +84,7 @@ class AiProcess:
             cwd=ROOT,
             stdout=asyncio.subprocess.PIPE,
             stderr=log or asyncio.subprocess.DEVNULL,
-            start_new_session=True,
+            process_group=0,
             preexec_fn=lambda: os.nice(AI_NICENESS) and None,
         )
         if log:
