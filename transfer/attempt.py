@@ -25,8 +25,10 @@ from transfer.telemetry import Spans
 
 logger = logging.getLogger("transfer")
 
+EARS_LIMIT = 2.0
+"""Seconds that the human's sound may take to reach our agent before silence is counted: a media path is set up in one."""
 SILENCE_BEFORE_BRIEFING = 1.0
-"""Seconds after pick-up: a human who says nothing is spoken to."""
+"""Seconds: a human who has picked up and says nothing is spoken to."""
 OPINION_LIMIT = 2.0
 """Seconds that the model has to say who picked up."""
 AFTER_THE_BEEP = 1.5
@@ -262,6 +264,9 @@ class Attempt:
         """
         agent = self.consult.agent
         assert agent
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(EARS_LIMIT):
+                await self.consult.has_ears.wait()
         try:
             async with asyncio.timeout(SILENCE_BEFORE_BRIEFING):
                 await self._hello.wait()

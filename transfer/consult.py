@@ -189,6 +189,8 @@ class Consult:
         self.human_ringing = asyncio.Event()
         self.human_heard = asyncio.Event()
         """Set when the human has a track: with a connector, which knows no call status, that is the answer."""
+        self.has_ears = asyncio.Event()
+        """Set when the human's track has come to our agent: what was said before it cannot know."""
         self.keeps_room = False
         """True once the human stays in this room, which has been joined to the caller's: only our agent leaves it."""
         self.ending: asyncio.Task[None] | None = None
@@ -197,6 +199,7 @@ class Consult:
         self.room.on("participant_connected", self._on_participant)
         self.room.on("participant_attributes_changed", lambda changed, participant: self._on_participant(participant))
         self.room.on("track_published", lambda publication, participant: self._on_participant(participant))
+        self.room.on("track_subscribed", self._on_subscribed)
         self._departures = Departures(job, self._on_leave, self.room)
         self.room.on("disconnected", self._on_lost)
         self.room.on("sip_dtmf_received", self._on_key)
@@ -264,6 +267,12 @@ class Consult:
                 self.human_active.set()
             case "hangup":
                 self.human_left.set()
+
+    def _on_subscribed(
+        self, _track: rtc.Track, _publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
+    ) -> None:
+        if participant.identity == self.human_identity:
+            self.has_ears.set()
 
     def _on_leave(self, identity: str) -> None:
         if identity == self.human_identity:

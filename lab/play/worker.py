@@ -22,7 +22,7 @@ STOP_LIMIT = 12.0
 """Seconds."""
 LAST_WORDS = 2.0
 """Seconds in which the log of a worker that has ended is read to its end."""
-NICE = 19
+NICE = 10
 PR_CAPBSET_DROP, CAP_SYS_NICE = 24, 23
 """linux/prctl.h and linux/capability.h."""
 LIBC = ctypes.CDLL(None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pytest_asyncio
 
 from bench import agent
 from bench.desk import CLEAN_UP, HUMAN, Call, Desk, open_desk
-from lab.sip import g711
+from lab.server.participant import Track
+from lab.server.webrtc import WebRtcParticipant
+from lab.sip import Answer, g711
 from tests.lab.support import LIMIT, until
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("no_call_left")]
@@ -79,6 +82,36 @@ async def test_a_long_greeting_without_known_words_is_judged_by_the_model(desk: 
     )
     call = await picked_up_with(desk, long)
     assert (await desk.report())["outcome"] == "phone_menu"
+    assert nothing_told(call)
+
+
+async def test_a_machine_is_not_briefed_because_it_cannot_be_heard_yet(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second of silence after which a human is spoken to begins when our agent has ears."""
+    hears, subscribe = asyncio.Event(), WebRtcParticipant.subscribe
+    late: list[asyncio.Task[None]] = []
+
+    async def subscribe_later(participant: WebRtcParticipant, track: Track) -> None:
+        await asyncio.sleep(1.5)
+        subscribe(participant, track)
+        hears.set()
+
+    def late_in_the_consult(participant: WebRtcParticipant, track: Track) -> None:
+        if participant.room.name.startswith("consult-"):
+            late.append(asyncio.create_task(subscribe_later(participant, track)))
+        else:
+            subscribe(participant, track)
+
+    monkeypatch.setattr(WebRtcParticipant, "subscribe", late_in_the_consult)
+    desk.order("ours", sip_call_to=HUMAN)
+    call = desk.call(Answer(after=1.0))
+    await call.ask_for_a_person(agent.GREETING)
+    await hears.wait()
+    await asyncio.sleep(0.5)
+    call.say(call.human, MENU)
+    assert (await desk.report())["outcome"] == "phone_menu"
+    assert OPENING not in call.heard(call.human, call.started)
     assert nothing_told(call)
 
 
