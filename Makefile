@@ -45,7 +45,7 @@ faults: setup
 test: setup
 	@$(RUN) -m pytest -n 2 --dist loadfile -m "not alone" $(CALLS:%=--ignore=%)
 	@$(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not alone" $(CALLS)
-	@exec $(RUN) -m pytest -m alone
+	@exec $(RUN) -m pytest -n 2 -m alone
 
 lint: setup
 	@$(RUN) -m ruff format --check .

@@ -138,7 +138,7 @@ class Call:
         at_16k = soxr.resample(samples, g711.RATE, HEARING_RATE).astype(np.int16)
         return " ".join(self.desk.code.read_all(at_16k, HEARING_RATE))
 
-    async def hears(self, phone: Phone, words: str, limit: float = LIMIT, every: float = 0.05) -> None:
+    async def hears(self, phone: Phone, words: str, limit: float = LIMIT, every: float = 0.1) -> None:
         """Waits until `words` are said to this phone, after what it was known to hear before, and until it is quiet.
 
         Looks `every` so many seconds: each look reads some seconds of speech.

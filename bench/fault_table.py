@@ -16,6 +16,7 @@ from lab.ai.faults import Fault as AiFault
 from lab.ai.faults import Service
 from lab.server.faults import ApiCall, ApiFault
 from lab.server.settings import Edition
+from lab.server.webrtc import WebRtcParticipant
 from lab.sip import Answer, Refuse, Ring
 
 CROWD = 10
@@ -178,6 +179,20 @@ def consult_refuses(count: int) -> Act:
             return True
 
         play.desk.server.refuses = refuses
+
+    return act
+
+
+def far_away(seconds: float) -> Act:
+    """All that our agent sends to the consult takes so long, so its connection takes twice that."""
+
+    async def act(play: Play) -> None:
+        caller = play.caller.room
+
+        def on_join(participant: WebRtcParticipant) -> None:
+            participant.network.delay = 0.0 if participant.room is caller else seconds
+
+        play.desk.server.on_join = on_join
 
     return act
 
@@ -407,6 +422,9 @@ def _server() -> list[Fault]:
         Fault("the trunk does not exist", "failed", "trunk_error", parameters={"sip_trunk_id": "ST_none"}),
         Fault("the consult room refuses our agent once", "either", "failed", before=consult_refuses(1)),
         Fault("the consult room refuses our agent", "failed", "failed", before=consult_refuses(MANY)),
+        Fault("SIP 486 before our agent has its connection", "failed", "busy", Refuse(486, after=0.3), before=far_away(0.3)),
+        Fault("the caller hangs up before our agent has its connection", "failed", "caller_hung_up",
+              before=far_away(0.3), do=at("dialing", hang_up("caller"), after=0.3)),
         Fault("the consult room cannot be deleted", "failed", "declined", human=declines,
               before=plan("DeleteRoom", ApiFault("unavailable", "no response from servers"), 3)),
         Fault("the connection breaks when the consult room is deleted", "failed", "declined", human=declines,

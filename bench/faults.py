@@ -70,6 +70,7 @@ async def clear(desk: Desk) -> None:
     desk.server.twirp.faults.clear()
     desk.ai.faults.clear()
     desk.server.refuses = lambda claims: False
+    desk.server.on_join = lambda participant: None
     for call in desk.calls:
         for phone in call.phones:
             phone.hang_up()
@@ -112,6 +113,8 @@ async def play_all(rows: list[Fault], tasks: list[str], edition: Edition) -> Asy
                     if task == "ours" and verdict.verdict == FAIL:
                         line["log"] = keep_log(desk, start, f"{edition} {fault.name}")
                 yield line
+            await desk.worker.stop()
+            await clear(desk)  # of what has come late
 
 
 async def play_part(rows: list[Fault], tasks: list[str], edition: Edition) -> None:

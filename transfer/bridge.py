@@ -19,7 +19,7 @@ from transfer.masking import mask
 from transfer.move_memory import forget_move, may_move
 from transfer.outcome import TransferReason, WarmTransferError
 from transfer.relay import Order, Relay, RelayError, RelayProcess, Side
-from transfer.server_api import API_ERRORS, is_in_room
+from transfer.server_api import API_ERRORS, is_in_room, is_not_found
 
 logger = logging.getLogger("transfer")
 
@@ -150,7 +150,7 @@ class MoveBridge:
         try:
             await self._job.api.room.remove_participant(request)
         except API_ERRORS as error:
-            if isinstance(error, api.TwirpError) and error.code == api.TwirpErrorCode.NOT_FOUND:
+            if is_not_found(error):
                 return
             logger.error("a human who was moved too late could not be removed: %s", type(error).__name__)
 

@@ -11,7 +11,7 @@ from livekit.agents import JobContext
 
 from transfer.presence import Departures
 from transfer.relay import Ended, Relay
-from transfer.server_api import API_ERRORS, delete_room
+from transfer.server_api import API_ERRORS, delete_room, is_not_found
 
 logger = logging.getLogger("transfer")
 
@@ -84,7 +84,7 @@ class LineWatch:
             try:
                 there = await self._job.api.room.list_participants(api.ListParticipantsRequest(room=self._room.name))
             except API_ERRORS as error:
-                if not isinstance(error, api.TwirpError) or error.code != api.TwirpErrorCode.NOT_FOUND:
+                if not is_not_found(error):
                     continue  # the server is away
                 return
             self._returns = False

@@ -35,7 +35,7 @@ from transfer.masking import mask
 from transfer.outcome import TransferReason, WarmTransferError
 from transfer.presence import Departures
 from transfer.screen import Answerer, HelloWatch, answerer, is_plain_acceptance
-from transfer.server_api import API_ERRORS, CALL_LIMIT, delete_room
+from transfer.server_api import API_ERRORS, CALL_LIMIT, delete_room, is_not_found
 
 logger = logging.getLogger("transfer")
 
@@ -44,8 +44,13 @@ ROOM_EMPTY_TIMEOUT = 120
 ROOM_DEPARTURE_TIMEOUT = 5
 CONNECT_PAUSE = 0.3
 """Seconds between two tries to join."""
-CONNECT_LIMIT = 10.0
-"""Seconds that closing waits for a connection that is under way."""
+SETTLE_LIMIT = 1.0
+"""Seconds that a connection under way gets before the room is deleted: the SDK (1.1.21), whose room is deleted while it
+connects, waits 15 s for media that cannot come and then makes the room anew."""
+LATE_LIMIT = 20.0
+"""Seconds that closing waits for such a connection, to end it."""
+ENDING_LIMIT = 10.0
+"""Seconds that closing waits for the end of a call that was being set up."""
 
 KEY_ACCEPT, KEY_DECLINE, KEY_REPEAT = "1", "2", "3"
 
@@ -337,21 +342,31 @@ class Consult:
             await self.close_session()
             await self.room.disconnect()
             return
+        if self._is_connecting:
+            await self._hang_up()
+            await self._settle(SETTLE_LIMIT)
         deleted = await delete_room(self._job.api, self.room_name, pauses=())
         if not deleted:
             await self._hang_up()
-        away = self._departures.is_away
-        still_connecting = self._connecting is not None and not self._connecting.done()
-        if self._connecting is not None:
-            await asyncio.wait({self._connecting}, timeout=CONNECT_LIMIT)
+        late = self._departures.is_away or self._is_connecting
+        await self._settle(LATE_LIMIT)
         await self.close_session()
         await self.room.disconnect()
         if self.ending is not None:
-            await asyncio.wait({self.ending}, timeout=CONNECT_LIMIT)
-        if away or still_connecting or not deleted:
+            await asyncio.wait({self.ending}, timeout=ENDING_LIMIT)
+        if late or not deleted:
             # Our late arrival has made it anew, or the server did not do it at first; if it never does, it closes the
             # room by itself, ROOM_DEPARTURE_TIMEOUT after the last one has left.
             await delete_room(self._job.api, self.room_name)
+
+    @property
+    def _is_connecting(self) -> bool:
+        return self._connecting is not None and not self._connecting.done()
+
+    async def _settle(self, limit: float) -> None:
+        """Waits for a connection that is under way."""
+        if self._connecting is not None:
+            await asyncio.wait({self._connecting}, timeout=limit)
 
     async def _hang_up(self) -> None:
         """Ends the phone's leg in a room that cannot be deleted; the room itself ends soon after the last one has left."""
@@ -360,7 +375,8 @@ class Consult:
             async with asyncio.timeout(CALL_LIMIT):
                 await self._job.api.room.remove_participant(request)
         except API_ERRORS as error:
-            logger.warning("a consult room could not be cleared: %s", type(error).__name__)
+            if not is_not_found(error):
+                logger.warning("a phone could not be hung up on: %s", type(error).__name__)
 
 
 def consult_session(caller: AgentSession, turn_handling: Any) -> AgentSession:

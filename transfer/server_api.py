@@ -19,12 +19,17 @@ DELETE_PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6)
 """Seconds between two tries to delete a room."""
 
 
+def is_not_found(error: Exception) -> bool:
+    """True when what was to be ended is gone already."""
+    return isinstance(error, api.TwirpError) and error.code == api.TwirpErrorCode.NOT_FOUND
+
+
 async def is_in_room(server: api.LiveKitAPI, room: str, identity: str) -> bool:
     """One of API_ERRORS when the server cannot tell."""
     try:
         await server.room.get_participant(api.RoomParticipantIdentity(room=room, identity=identity))
     except api.TwirpError as error:
-        if error.code == api.TwirpErrorCode.NOT_FOUND:
+        if is_not_found(error):
             return False
         raise
     return True
@@ -39,7 +44,7 @@ async def delete_room(server: api.LiveKitAPI, room: str, pauses: Sequence[float]
                 await server.room.delete_room(api.DeleteRoomRequest(room=room))
             return True
         except API_ERRORS as error:
-            if isinstance(error, api.TwirpError) and error.code == api.TwirpErrorCode.NOT_FOUND:
+            if is_not_found(error):
                 return True
             logger.warning("a room could not be deleted: %s", getattr(error, "code", type(error).__name__))
     return False

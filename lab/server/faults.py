@@ -20,6 +20,8 @@ class NetworkFaults:
         """Share of packets that are dropped, 0 to 1."""
         self.jitter = 0.0
         """Seconds that a packet is held back at most; packets overtake each other."""
+        self.delay = 0.0
+        """Seconds that all takes which the participant sends, its handshakes included."""
         self.cut = False
         """True: nothing passes, connectivity checks included."""
         self.only_with: Container[tuple[str, int]] | None = None
@@ -28,6 +30,12 @@ class NetworkFaults:
 
     def lets_through(self, address: tuple[str, int]) -> bool:
         return self.only_with is None or address in self.only_with
+
+    def take_time(self, deliver: Callable[[], None]) -> None:
+        if self.delay:
+            asyncio.get_running_loop().call_later(self.delay, deliver)
+        else:
+            deliver()
 
     def pass_on(self, data: bytes, deliver: Callable[[bytes], None]) -> None:
         if self.cut or (self.loss and self._random.random() < self.loss):

@@ -6,6 +6,7 @@ Knows nothing of LiveKit. A packet is decrypted, handed on and encrypted again w
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import secrets
 import struct
@@ -89,7 +90,7 @@ class UdpMultiplexer(asyncio.DatagramProtocol):
         if data[0] < 4:
             self._on_stun(data, address)
         elif (peer := self.by_address.get(address)) and peer.faults.lets_through(address):
-            peer.receive(data)
+            peer.faults.take_time(functools.partial(peer.receive, data))
 
     def _on_stun(self, data: bytes, address: Address) -> None:
         """Answers a connectivity check: all that an ICE-lite agent does."""
@@ -100,7 +101,10 @@ class UdpMultiplexer(asyncio.DatagramProtocol):
         password = peer.passwords[request.ufrag]
         if not request.is_signed_with(password):
             return
-        self.send(request.answer(address, password), address)
+        peer.faults.take_time(functools.partial(self._answer, request, peer, address))
+
+    def _answer(self, request: BindingRequest, peer: PeerTransport, address: Address) -> None:
+        self.send(request.answer(address, peer.passwords[request.ufrag]), address)
         self.by_address[address] = peer
         peer.checked(address, nominated=request.nominates and request.ufrag == peer.ufrag)
 

@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from bench import agent
 from bench.desk import CLEAN_UP, HUMAN, Call, Desk, open_desk
+from lab.server.webrtc import WebRtcParticipant
 from lab.sip import Answer, Refuse, Ring
 from tests.lab.support import LIMIT, until
 
@@ -61,6 +62,24 @@ async def test_after_a_busy_line_the_next_one_is_called_on_the_same_hold(desk: D
         "attempt_failed",
         "bridged",
     ]
+    await end(call)
+
+
+async def test_a_line_that_is_busy_before_our_agent_is_connected_leaves_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A room that is deleted under a connection being made would keep the SDK for 15 s, and come back with it."""
+
+    def far_away(participant: WebRtcParticipant) -> None:
+        participant.network.delay = 0.3 if participant.room.name.startswith("consult-") else 0.0
+
+    monkeypatch.setattr(desk.server, "on_join", far_away)
+    desk.order(sip_call_to=HUMAN)
+    call = desk.call(Refuse(486, after=0.3))
+    await call.ask_for_a_person(agent.GREETING)
+    assert (await desk.report())["outcome"] == "busy"
+    later = await until(lambda: [line for line in desk.reports() if "later" in line], "what is left is reported")
+    assert later[0]["tasks"] == []
     await end(call)
 
 
