@@ -342,8 +342,8 @@ class Consult:
             await self.close_session()
             await self.room.disconnect()
             return
-        if self._is_connecting:
-            await self._hang_up()
+        hanging_up = asyncio.create_task(self._hang_up()) if self._is_connecting else None
+        if hanging_up is not None:
             await self._settle(SETTLE_LIMIT)
         deleted = await delete_room(self._job.api, self.room_name, pauses=())
         if not deleted:
@@ -358,6 +358,8 @@ class Consult:
             # Our late arrival has made it anew, or the server did not do it at first; if it never does, it closes the
             # room by itself, ROOM_DEPARTURE_TIMEOUT after the last one has left.
             await delete_room(self._job.api, self.room_name)
+        if hanging_up is not None:
+            await hanging_up
 
     @property
     def _is_connecting(self) -> bool:
@@ -369,7 +371,7 @@ class Consult:
             await asyncio.wait({self._connecting}, timeout=limit)
 
     async def _hang_up(self) -> None:
-        """Ends the phone's leg in a room that cannot be deleted; the room itself ends soon after the last one has left."""
+        """Ends the phone's leg in a room that cannot be deleted, or not yet; it ends soon after the last one has left."""
         request = api.RoomParticipantIdentity(room=self.room_name, identity=self.human_identity)
         try:
             async with asyncio.timeout(CALL_LIMIT):
