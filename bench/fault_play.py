@@ -459,10 +459,10 @@ async def crowd(desk: Desk, fault: Fault, task: str) -> list[Seen]:
     ]
     for call in calls:
         await call.dial(agent.GREETING)
-    return list(await asyncio.gather(*(_one_of_many(call, task) for call in calls)))
+    return list(await asyncio.gather(*map(_one_of_many, calls)))
 
 
-async def _one_of_many(call: Call, task: str) -> Seen:
+async def _one_of_many(call: Call) -> Seen:
     seen = Seen("connected")
     phone = call.human
     with contextlib.suppress(AssertionError):
@@ -471,7 +471,6 @@ async def _one_of_many(call: Call, task: str) -> Seen:
         with contextlib.suppress(AssertionError):
             await call.hears(phone, QUESTION, LISTENS, CROWD_LOOK)
         seen.leaks += [f"the {who} heard the other" for who in call.leaks()]
-
         await insist(lambda: call.say(phone, "Yes, please connect me."), call.hear_each_other, "they hear each other")
         name = f"I am {call.caller.number}."
         spoken = time.monotonic()
