@@ -80,6 +80,10 @@ class Desk:
 
         return (await until(outcomes, "the transfer is reported", every=0.02))[-1]
 
+    def later_report(self) -> dict[str, Any] | None:
+        """What was left of the last transfer some seconds after it, while the caller's call went on."""
+        return next((line for line in self.reports() if "later" in line), None)
+
     async def end_calls(self) -> None:
         for call in self.calls:
             for phone in call.phones:

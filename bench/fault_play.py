@@ -381,13 +381,10 @@ class Play:
         left += ["the human's leg"] if self.call.human.in_call else []
         if not self.stopped and not self.seen.mute:  # an agent that cannot speak has its own tasks that try
             with contextlib.suppress(AssertionError):
-                later = await until(self._later, "the later report", LATER_LIMIT, every=0.05) or {}
+                later = await until(self.desk.later_report, "the later report", LATER_LIMIT, every=0.05) or {}
                 left += [f"track {name}" for name in later["tracks"] if name != "roomio_audio"]
                 left += [f"task {name}" for name in later["tasks"]]
         self.seen.left_after_transfer = left
-
-    def _later(self) -> dict[str, Any] | None:
-        return next((line for line in self.desk.reports() if "later" in line), None)
 
     def _call_is_over(self, connected: bool) -> bool:
         """Once the two are connected, the call ends with either of them."""

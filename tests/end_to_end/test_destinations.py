@@ -78,8 +78,8 @@ async def test_a_line_that_is_busy_before_our_agent_is_connected_leaves_nothing(
     call = desk.call(Refuse(486, after=0.3))
     await call.ask_for_a_person(agent.GREETING)
     assert (await desk.report())["outcome"] == "busy"
-    later = await until(lambda: [line for line in desk.reports() if "later" in line], "what is left is reported")
-    assert later[0]["tasks"] == []
+    later = await until(desk.later_report, "what is left is reported")
+    assert later and later["tasks"] == []
     await end(call)
 
 
