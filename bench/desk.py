@@ -17,7 +17,7 @@ import soxr
 from lab.ai import AiServices, AiSettings
 from lab.ai.engines import HEARING_RATE, SPEAKING_RATE, InstantEngine
 from lab.lab import AGENT_NAME, CALLER, FRONT_DESK, ROOT, ai_environment, wire
-from lab.play.judge import OTHER, PILOTS, pilot_present, runs
+from lab.play.judge import LEAK_FRAMES, OTHER, PILOTS, pilot_present, runs
 from lab.play.worker import WorkerProcess
 from lab.server import LabServer, ServerSettings
 from lab.server.settings import Edition
@@ -186,13 +186,13 @@ class Call:
         samples = self.caller.ear.pcm(now - 1.0, now).astype(np.float64)
         return bool(np.sqrt(np.mean(samples**2)) > 100) and self.heard(self.caller, now - 1.0) == ""
 
-    def leaks(self, bridged_at: float | None = None) -> list[str]:
-        """Who heard the other before the bridge."""
+    def leaks(self, bridged_at: float | None = None, least: int = LEAK_FRAMES) -> list[str]:
+        """Who heard the other before the bridge, for `least` looks (20 ms) in a row."""
         found = []
         end = bridged_at or time.monotonic()
         for name, phone in (("caller", self.caller), ("human", self.human)):
             ear = phone.ear.pcm(self.started, end)
-            if runs(pilot_present(ear, PILOTS[OTHER[name]]), 4):
+            if runs(pilot_present(ear, PILOTS[OTHER[name]]), least):
                 found.append(name)
         return found
 

@@ -108,7 +108,7 @@ async def test_a_caller_who_gives_up_in_the_moment_of_the_move_does_not_get_the_
     assert (await desk.report())["outcome"] == "caller_cancelled"
     await until(lambda: not call.human.in_call, "the human's leg ends", 5.0)
     assert call.caller.in_call
-    assert call.leaks() == []
+    assert call.leaks(least=25) == [], "whom the server brings late is sent away as soon as they are seen"
 
 
 async def test_where_the_server_moves_nobody_is_relayed_and_no_process_is_left(desk: Desk) -> None:

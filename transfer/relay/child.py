@@ -116,6 +116,7 @@ async def carry(order: Order, line: Line) -> None:
             await asyncio.gather(starting, watching, stop, return_exceptions=True)
             if engine is not None:
                 await engine.close()
+            await rooms.leave_none_made_anew()
 
 
 async def how_it_ended(order: Order, rooms: RoomApi, engine: Engine) -> Ended:

@@ -123,7 +123,7 @@ class Leg:
         self._pong_at, self._round_trip = 0.0, 0
         self._channel: RTCDataChannel | None = None
         self._http: aiohttp.ClientSession | None = None
-        self._websocket: aiohttp.ClientWebSocketResponse | None = None
+        self._opening: asyncio.Task[aiohttp.ClientWebSocketResponse] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     # -- joining and leaving
@@ -152,16 +152,19 @@ class Leg:
         wrapped = rtc.WrappedJoinRequest(join_request=request.SerializeToString()).SerializeToString()
         address = self._url.rstrip("/").replace("http", "ws", 1) + "/rtc/v1"
         self._http = aiohttp.ClientSession()
+
+        async def connect(http: aiohttp.ClientSession) -> aiohttp.ClientWebSocketResponse:
+            return await http.ws_connect(
+                address,
+                params={"join_request": base64.urlsafe_b64encode(wrapped).decode()},
+                headers={"Authorization": f"Bearer {self._token}"},
+                max_msg_size=0,
+            )
+
+        self._opening = asyncio.create_task(connect(self._http))
         try:
             async with asyncio.timeout(SIGNAL_LIMIT):
-                # Kept from here on: whoever gives up while ICE still gathers has a room to leave.
-                self._websocket = await self._http.ws_connect(
-                    address,
-                    params={"join_request": base64.urlsafe_b64encode(wrapped).decode()},
-                    headers={"Authorization": f"Bearer {self._token}"},
-                    max_msg_size=0,
-                )
-                return self._websocket
+                return await asyncio.shield(self._opening)
         except aiohttp.WSServerHandshakeError as error:
             failure = RelayFailure.NOT_ALLOWED if error.status in (401, 403) else RelayFailure.UNREACHABLE
             raise RelayError(failure, f"HTTP {error.status}") from error
@@ -171,6 +174,10 @@ class Leg:
     async def close(self) -> None:
         """Leaves; harmless at any moment."""
         self._end(LEFT)
+        if self._opening is not None:
+            # A server that is letting us in would keep us for a while, and a deleted room with us: it has to hear the goodbye.
+            await asyncio.wait({self._opening}, timeout=GOODBYE_LIMIT)
+            self._opening.cancel()
         with contextlib.suppress(ConnectionError, RuntimeError, TimeoutError, aiohttp.ClientError):
             async with asyncio.timeout(GOODBYE_LIMIT):
                 await self._signal(leave=rtc.LeaveRequest(reason=models.CLIENT_INITIATED))
@@ -212,6 +219,14 @@ class Leg:
             self._end("media lost")
 
     # -- signalling
+
+    @property
+    def _websocket(self) -> aiohttp.ClientWebSocketResponse | None:
+        """None as long as the server has not let us in."""
+        opening = self._opening
+        if opening is None or not opening.done() or opening.cancelled() or opening.exception():
+            return None
+        return opening.result()
 
     async def _signal(self, **message: Any) -> None:
         if self._websocket is not None and not self._websocket.closed:

@@ -35,6 +35,10 @@ class RoomApi:
         self._order = order
         timeout = aiohttp.ClientTimeout(total=CALL_LIMIT)
         self._api = api.LiveKitAPI(order.url, order.api_key, order.api_secret, timeout=timeout)
+        self._sids: dict[str, str] = {}
+        """Of the rooms that were found first, by name."""
+        self._legs: set[str] = set()
+        """Identities of all legs that there have been."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -46,6 +50,7 @@ class RoomApi:
 
     def token(self, side: SideName, identity: str) -> str:
         """Of the kind "agent": other agents do not take a relay for a caller, and it keeps no room open."""
+        self._legs.add(identity)
         grants = api.VideoGrants(room_join=True, room=self._order.side(side).room)
         token = api.AccessToken(self._order.api_key, self._order.api_secret).with_identity(identity)
         token = token.with_kind("agent").with_ttl(datetime.timedelta(seconds=self._order.token_life))
@@ -61,8 +66,10 @@ class RoomApi:
             raise RelayError(RelayFailure.NOT_ALLOWED if refused else RelayFailure.UNREACHABLE, error.code) from error
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise RelayError(RelayFailure.UNREACHABLE, type(error).__name__) from error
-        for room in wanted.keys() - {room.name for room in found.rooms}:
-            raise RelayError(RelayFailure.NO_ROOM, "there is no room of that name", wanted[room])
+        sids = {room.name: room.sid for room in found.rooms}
+        for name in wanted.keys() - sids.keys():
+            raise RelayError(RelayFailure.NO_ROOM, "there is no room of that name", wanted[name])
+        self._sids = sids | self._sids
 
     async def is_in(self, room: str, identity: str) -> bool:
         with contextlib.suppress(*API_ERRORS):
@@ -74,6 +81,19 @@ class RoomApi:
         with contextlib.suppress(*API_ERRORS):
             request = api.RoomParticipantIdentity(room=self._order.side(side).room, identity=identity)
             await self._api.room.remove_participant(request)
+
+    async def leave_none_made_anew(self) -> None:
+        """A leg that joins just when its room is deleted makes it anew: once it has left, nobody would be in it."""
+        if not self._legs:
+            return
+        with contextlib.suppress(*API_ERRORS):
+            found = await self._api.room.list_rooms(api.ListRoomsRequest(names=list(self._sids)))
+            for room in found.rooms:
+                if room.sid == self._sids[room.name]:
+                    continue
+                there = await self._api.room.list_participants(api.ListParticipantsRequest(room=room.name))
+                if self._legs.issuperset(participant.identity for participant in there.participants):
+                    await delete_room(self._api, room.name)
 
     async def end_call(self, ended: Ended, *, looked_after: bool) -> None:
         """Deletes the rooms, which hangs up on whoever is in them.

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from aiohttp import web
 from livekit.protocol import models
 
 from lab.server import LabServer
@@ -23,6 +24,7 @@ from tests.transfer.relay.support import (
     hear_each_other,
     legs,
     order,
+    person,
     two_people,
 )
 from transfer.relay import Ended, Relay, RelayError, RelayFailure, RelayProcess, Side
@@ -114,3 +116,44 @@ async def test_legs_that_lose_the_server_meanwhile_are_there_again(server: LabSe
         await relay.start()
         await hear_each_other(caller, human)
         assert not first & {leg.identity for leg in legs(server).values()}, "they have joined anew"
+
+
+@pytest.mark.parametrize("told", ["while it joins", "when it has joined"])
+async def test_a_leg_that_makes_a_deleted_room_anew_does_not_leave_it_there(
+    server: LabServer, monkeypatch: pytest.MonkeyPatch, told: str
+) -> None:
+    coming, gone = asyncio.Event(), asyncio.Event()
+    accept = server._accept
+
+    async def accept_late(request: web.Request) -> web.WebSocketResponse:
+        claims = server._join_claims(request)
+        if (claims.room, claims.kind) == ("call", "agent"):
+            coming.set()
+            await gone.wait()
+            server._open_room(claims)  # the real server does so before it answers
+        return await accept(request)
+
+    monkeypatch.setattr(server, "_accept", accept_late)
+    async with person(server, "human", "consult", HUMAN):
+        async with person(server, "caller", "call", CALLER):
+            relay = Relay(order(server, Side("call", "caller", keep=True)), RelayProcess.launch())
+            relay.join()
+            await coming.wait()
+            call = server.rooms.get("call")
+            assert call
+            await call.close(models.ROOM_DELETED)
+        if told == "while it joins":
+            stopping = asyncio.create_task(relay.stop())
+            await asyncio.sleep(0.1)
+            gone.set()
+            await stopping
+        else:
+            gone.set()
+            await until(lambda: "call" in legs(server), "the leg has made the room anew")
+            await relay.stop()
+
+        def present() -> list[tuple[str, list[str]]]:
+            return [(room.name, list(room.participants)) for room in server.rooms.all()]
+
+        await asyncio.sleep(QUIET)
+        assert present() == [("consult", ["human"])]
