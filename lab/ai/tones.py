@@ -27,6 +27,8 @@ LEAST_BLOCKS = 2
 AMPLITUDE = 9000.0
 FRAME = 0.01
 """Seconds between two looks at what is heard."""
+LEAST_HEARD, LEAST_AHEAD = 6, 2
+"""Symbols that make a text likely: so many of its own, and so many more than of any other."""
 
 
 class ToneCode:
@@ -44,19 +46,29 @@ class ToneCode:
 
     def synthesize(self, text: str) -> np.ndarray:
         """16-bit samples at 24 kHz: at least 0.6 s, and 40 ms a word."""
-        number = self.number(text)
-        symbols = [(number >> BITS * place) & 7 for place in range(SYMBOLS)]
-        block = [START, *(ALPHABETS[place % 2][symbol] for place, symbol in enumerate(symbols))]
+        block = _block_of(self.number(text))
         blocks = max(LEAST_BLOCKS, round(len(text.split()) * SECONDS_PER_WORD / (SYMBOL * len(block))))
         return np.concatenate([_tone(hertz) for hertz in block * blocks] + [_tone(START)])
 
     def read(self, samples: np.ndarray, rate: int) -> str:
-        """The first text whose sound is in `samples`; empty when there is none that this code knows."""
-        return next(iter(self.read_all(samples, rate)), "")
+        """The first text whose sound is in `samples`, or the one of which they seem to be a part; empty when there is none."""
+        heard = _symbols(samples, rate)
+        return next(iter(self._texts_in(heard)), "") or self._likely(heard)
 
     def read_all(self, samples: np.ndarray, rate: int) -> list[str]:
         """The texts in `samples` in their order; one that is said again at once counts once."""
-        heard = _symbols(samples, rate)
+        return self._texts_in(_symbols(samples, rate))
+
+    def _likely(self, heard: list[float]) -> str:
+        """What listeners do on a bad line: no block has come through whole, and still there is one text that it must be."""
+        if len(heard) < LEAST_HEARD:
+            return ""
+        found = sorted((_in_common(heard, _block_of(number) * LEAST_BLOCKS), text) for number, text in self._texts.items())
+        best, text = found[-1] if found else (0, "")
+        second = found[-2][0] if len(found) > 1 else 0
+        return text if best >= max(LEAST_HEARD, second + LEAST_AHEAD) else ""
+
+    def _texts_in(self, heard: list[float]) -> list[str]:
         texts: list[str] = []
         for position, hertz in enumerate(heard):
             block = heard[position + 1 : position + 1 + SYMBOLS]
@@ -69,6 +81,21 @@ class ToneCode:
         if len(tones) < SYMBOLS or not all(tone in alphabet for alphabet, tone in places):
             return ""
         return self._texts.get(sum(alphabet.index(tone) << BITS * n for n, (alphabet, tone) in enumerate(places)), "")
+
+
+def _block_of(number: int) -> list[float]:
+    symbols = [(number >> BITS * place) & 7 for place in range(SYMBOLS)]
+    return [START, *(ALPHABETS[place % 2][symbol] for place, symbol in enumerate(symbols))]
+
+
+def _in_common(first: list[float], second: list[float]) -> int:
+    """How many symbols of one are in the other in the same order (longest common subsequence)."""
+    row = [0] * (len(second) + 1)
+    for one in first:
+        before, row = row, [0]
+        for place, other in enumerate(second):
+            row.append(before[place] + 1 if one == other else max(before[place + 1], row[-1]))
+    return row[-1]
 
 
 @functools.cache
