@@ -4,8 +4,11 @@ SCENARIO ?= accept
 EDITION ?= cloud
 MINUTES ?= 10
 VENV := .venv
-# Where people talk on phones, in real time: not beside the tests that install packages or recognise speech. The long ones first.
-CALLS := tests/transfer/relay tests/bench tests/end_to_end tests/transfer
+# Where people talk on phones, in real time: not beside the tests that install packages or recognise speech. Each file is one
+# process's; the longest begin first, so that none of them is still at it when the others have ended.
+CALLS := tests/bench tests/end_to_end tests/transfer
+LONG := tests/bench/test_faults.py tests/end_to_end/test_outcomes.py
+CALL_FILES = $(LONG) $(filter-out $(LONG),$(wildcard tests/transfer/relay/test_*.py $(CALLS:%=%/test_*.py)))
 RUN := $(VENV)/bin/python
 export PYTHONUNBUFFERED = 1
 
@@ -43,8 +46,8 @@ faults: setup
 	@exec $(RUN) -m bench.faults
 
 test: setup
-	@$(RUN) -m pytest -n 2 --dist loadfile -m "not alone" $(CALLS:%=--ignore=%)
-	@$(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not alone" $(CALLS)
+	@$(RUN) -m pytest -n 3 --dist loadfile -m "not alone" $(CALLS:%=--ignore=%)
+	@$(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not alone" $(CALL_FILES)
 	@exec $(RUN) -m pytest -n 2 -m alone
 
 lint: setup

@@ -25,7 +25,7 @@ logger = logging.getLogger("transfer")
 
 BridgeKind = Literal["auto", "move", "relay"]
 
-MOVE_LIMIT = 2.5
+MOVE_LIMIT = 2.0
 """Seconds until a move that does not come about is given up."""
 ARRIVAL_LOOK = 0.5
 """Seconds between two questions to the server whether the human has arrived: our own connection may be away."""

@@ -63,7 +63,9 @@ class ToneCode:
         """What listeners do on a bad line: no block has come through whole, and still there is one text that it must be."""
         if len(heard) < LEAST_HEARD:
             return ""
-        found = sorted((_in_common(heard, _block_of(number) * LEAST_BLOCKS), text) for number, text in self._texts.items())
+        found = sorted(
+            (_in_common(heard, _block_of(number) * LEAST_BLOCKS), text) for number, text in self._texts.items()
+        )
         best, text = found[-1] if found else (0, "")
         second = found[-2][0] if len(found) > 1 else 0
         return text if best >= max(LEAST_HEARD, second + LEAST_AHEAD) else ""
