@@ -46,7 +46,7 @@ faults: setup
 	@exec $(RUN) -m bench.faults
 
 test: setup
-	@$(RUN) -m pytest -n 3 --dist loadfile -m "not alone" $(CALLS:%=--ignore=%)
+	@$(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not alone" $(CALLS:%=--ignore=%)
 	@$(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not alone" $(CALL_FILES)
 	@exec $(RUN) -m pytest -n 2 -m alone
 

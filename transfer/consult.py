@@ -45,10 +45,10 @@ ROOM_DEPARTURE_TIMEOUT = 5
 CONNECT_PAUSE = 0.3
 """Seconds between two tries to join."""
 SETTLE_LIMIT = 1.0
-"""Seconds that a connection under way gets before the room is deleted: the SDK (1.1.21), whose room is deleted while it
-connects, waits 15 s for media that cannot come and then makes the room anew."""
+"""Seconds that a connection under way, or a session that starts, gets before the room is deleted: the SDK (1.1.21), whose
+room is deleted while it connects, waits 15 s for media that cannot come and then makes the room anew."""
 LATE_LIMIT = 20.0
-"""Seconds that closing waits for such a connection, to end it."""
+"""Seconds that closing waits for either, to end it."""
 ENDING_LIMIT = 10.0
 """Seconds that closing waits for the end of a call that was being set up."""
 
@@ -181,7 +181,7 @@ class Consult:
     def __init__(self, job: JobContext) -> None:
         self._job = job
         self._session: AgentSession | None = None
-        self._connecting: asyncio.Task[None] | None = None
+        self._joining: asyncio.Task[None] | None = None
         self._closed = False
         tag = secrets.token_hex(6)
         # The caller's room is named after the caller's number; the consult room must not be.
@@ -226,17 +226,23 @@ class Consult:
             room_join=True, room=self.room_name, can_publish=True, can_subscribe=True, can_update_own_metadata=True
         )
         token = api.AccessToken().with_identity(f"agent-{self.room_name}").with_grants(grants).with_kind("agent")
-        # Shielded: a connection that is cancelled half-way would come about after all, unseen.
-        self._connecting = asyncio.create_task(self._connect(token.to_jwt()))
-        await asyncio.shield(self._connecting)
+        session.on("user_input_transcribed", agent.on_words)
+        session.on("user_input_transcribed", self._on_words)
+        session.on("conversation_item_added", self._on_item)
+        # Shielded: cancelled half-way, a connection would come about after all, unseen, and a session could not be closed.
+        self._joining = asyncio.create_task(self._join(token.to_jwt(), session, agent))
+        self._joining.add_done_callback(lambda joining: joining.cancelled() or joining.exception())
+        await asyncio.shield(self._joining)
+
+    async def _join(self, token: str, session: AgentSession, agent: ConsultAgent) -> None:
+        await self._connect(token)
+        if self._closed:
+            return
         if human := self.room.remote_participants.get(self.human_identity):
             self._on_participant(human)
         options = RoomOptions(
             participant_identity=self.human_identity, close_on_disconnect=False, delete_room_on_close=False
         )
-        session.on("user_input_transcribed", agent.on_words)
-        session.on("user_input_transcribed", self._on_words)
-        session.on("conversation_item_added", self._on_item)
         await session.start(agent=agent, room=self.room, room_options=options, record=False)
 
     async def _connect(self, token: str) -> None:
@@ -342,14 +348,16 @@ class Consult:
             await self.close_session()
             await self.room.disconnect()
             return
-        hanging_up = asyncio.create_task(self._hang_up()) if self._is_connecting else None
+        hanging_up = asyncio.create_task(self._hang_up()) if self._is_joining else None
         if hanging_up is not None:
             await self._settle(SETTLE_LIMIT)
         deleted = await delete_room(self._job.api, self.room_name, pauses=())
         if not deleted:
             await self._hang_up()
-        late = self._departures.is_away or self._is_connecting
+        late = self._departures.is_away or self._is_joining
         await self._settle(LATE_LIMIT)
+        if self._joining is not None:
+            self._joining.cancel()
         await self.close_session()
         await self.room.disconnect()
         if self.ending is not None:
@@ -362,13 +370,13 @@ class Consult:
             await hanging_up
 
     @property
-    def _is_connecting(self) -> bool:
-        return self._connecting is not None and not self._connecting.done()
+    def _is_joining(self) -> bool:
+        return self._joining is not None and not self._joining.done()
 
     async def _settle(self, limit: float) -> None:
-        """Waits for a connection that is under way."""
-        if self._connecting is not None:
-            await asyncio.wait({self._connecting}, timeout=limit)
+        """Waits for a connection that is under way, or a session that starts."""
+        if self._joining is not None:
+            await asyncio.wait({self._joining}, timeout=limit)
 
     async def _hang_up(self) -> None:
         """Ends the phone's leg in a room that cannot be deleted, or not yet; it ends soon after the last one has left."""

@@ -1,0 +1,58 @@
+"""The consult's room and session, closed at the worst moment."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from livekit import api
+from livekit.agents import AgentSession
+
+from lab.waiting import until
+from tests.transfer.relay.support import lab_server
+from transfer.consult import Consult, ConsultAgent
+
+CLEAN_UP = 2.0
+"""Seconds after which nothing of a consult may be left."""
+
+
+class Session(AgentSession[None]):
+    def __init__(self) -> None:
+        super().__init__()
+        self.starting = asyncio.Event()
+
+    async def start(self, *arguments: Any, **values: Any) -> Any:
+        self.starting.set()
+        return await super().start(*arguments, **values)
+
+
+async def test_a_session_that_starts_when_the_line_is_busy_is_closed_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with lab_server() as server:
+        key, secret = server.settings.api_key, server.settings.api_secret
+        monkeypatch.setenv("LIVEKIT_API_KEY", key)
+        monkeypatch.setenv("LIVEKIT_API_SECRET", secret)
+        async with api.LiveKitAPI(server.http_url, key, secret) as asked:
+            job: Any = SimpleNamespace(api=asked, _info=SimpleNamespace(url=server.url))
+            before = asyncio.all_tasks()
+            consult, session = Consult(job), Session()
+            await consult.create_room()
+            agent = ConsultAgent(on_hello=lambda: None, on_words=lambda: None, tools=[], instructions="Be brief.")
+            joining = asyncio.create_task(consult.join(session, agent))
+            await session.starting.wait()
+            joining.cancel()
+            await asyncio.gather(joining, return_exceptions=True)
+            await consult.close()
+
+            def left() -> list[str]:
+                coroutines = [task.get_coro() for task in asyncio.all_tasks() - before]
+                return [str(c) for c in coroutines if "/livekit/" in c.cr_code.co_filename]  # type: ignore[union-attr]
+
+            try:
+                await until(lambda: not left(), "everything of it has ended", CLEAN_UP)
+            except AssertionError as error:
+                raise AssertionError(f"{error}; left are {left()}") from None
+            assert not server.rooms.all()
