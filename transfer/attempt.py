@@ -46,7 +46,7 @@ DEADLINE_WARNING = 20.0
 GOODBYE_LIMIT = 6.0
 """Seconds that a goodbye may take."""
 SHORT_GOODBYE_LIMIT = 1.5
-"""Seconds that a goodbye may take when the caller is gone: 2 s after that, no leg is left."""
+"""Seconds after the caller has gone at which a goodbye ends: after 2, no leg is left."""
 CONSULT_TURN_HANDLING: TurnHandlingOptions = {
     "endpointing": {"min_delay": 0.4, "max_delay": 1.2},
     "interruption": {"discard_audio_if_uninterruptible": False},
@@ -135,8 +135,11 @@ class Attempt:
             transcript=list(self.consult.transcript),
         )
 
-    def close(self, failure: WarmTransferError | None = None) -> asyncio.Task[None]:
-        """Hangs up, after a goodbye that fits the failure to a human who has been spoken to. Only the first call counts."""
+    def close(self, failure: WarmTransferError | None = None, since: float | None = None) -> asyncio.Task[None]:
+        """Hangs up, after a goodbye that fits the failure to a human who has been spoken to. Only the first call counts.
+
+        `since`: when the failure came about, on the clock of `time.monotonic`; now, when not given.
+        """
         if self._closing is None:
             self.failure = failure
             spoken_to = self.clock.phase in (Phase.BRIEF, Phase.BRIDGE) and not self.consult.human_left.is_set()
@@ -145,17 +148,22 @@ class Attempt:
             message = (
                 failure is not None and failure.reason is TransferReason.VOICEMAIL and self.options.voicemail_message
             )
-            self._closing = asyncio.create_task(self._leave_message(message) if message else self._close(goodbye))
+            self._closing = asyncio.create_task(
+                self._leave_message(message) if message else self._close(goodbye, since)
+            )
         return self._closing
 
     @property
     def is_open(self) -> bool:
         return self._closing is None
 
-    async def _close(self, goodbye: str | None) -> None:
+    async def _close(self, goodbye: str | None, since: float | None = None) -> None:
         if goodbye:
-            gone = self.failure is not None and self.failure.reason is TransferReason.CALLER_HUNG_UP
-            await self._say_goodbye(goodbye, SHORT_GOODBYE_LIMIT if gone else GOODBYE_LIMIT)
+            limit = GOODBYE_LIMIT
+            if self.failure is not None and self.failure.reason is TransferReason.CALLER_HUNG_UP:
+                late = 0.0 if since is None else time.monotonic() - since
+                limit = SHORT_GOODBYE_LIMIT - late
+            await self._say_goodbye(goodbye, limit)
         await self.consult.close()
         status = self.failure.sip_status_code if self.failure else None
         self.spans.end_attempt(self.number, self.failure.reason if self.failure else "connected", status)

@@ -173,6 +173,7 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         self._attempts: list[Attempt] = []
         self._on_hold_since = 0.0
         self._stopped: asyncio.Future[TransferReason] = asyncio.get_running_loop().create_future()
+        self._stopped_at: float | None = None
         """Why the walk through the phases ends early: the caller's doing, or somebody else's."""
         self._caller_identity: str | None = None
         self._room: rtc.Room | None = None
@@ -226,6 +227,7 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         """The first reason counts."""
         if not self._stopped.done():
             self._stopped.set_result(reason)
+            self._stopped_at = time.monotonic()
 
     async def _on_job_shutdown(self) -> None:
         """A pending transfer ends with the job, in an outcome of its own."""
@@ -270,7 +272,7 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         elif failure is None:
             failure = WarmTransferError(TransferReason.FAILED)
         for attempt in self._attempts:
-            attempt.close(failure)
+            attempt.close(failure, self._stopped_at)
         await hold.stop_audio()
         await briefing.aclose()
         outcome = self._result or failure

@@ -60,9 +60,9 @@ def leaves_the_consult() -> None:
 def leaves_a_task_and_a_track() -> None:
     close = Attempt._close
 
-    async def and_more(self: Attempt, goodbye: str | None) -> None:
+    async def and_more(self: Attempt, goodbye: str | None, since: float | None = None) -> None:
         self.left = asyncio.create_task(asyncio.Event().wait())  # type: ignore[attr-defined]
-        await close(self, goodbye)
+        await close(self, goodbye, since)
 
     async def only_pauses(self: HoldPlayer) -> None:
         self.pause()
