@@ -20,6 +20,7 @@ from aiortc.sdp import candidate_from_sdp
 from livekit.protocol import models, rtc
 
 from transfer.relay.aiortc_hooks import MediaTransport, is_turn, make_ice
+from transfer.relay.closing import to_the_end
 from transfer.relay.errors import RelayError, RelayFailure
 from transfer.relay.rtp import Incoming, Outgoing, RtpPacket, report, sender_reports
 from transfer.relay.sdp import PAYLOAD_TYPE, read_answer, write_offer
@@ -173,6 +174,9 @@ class Leg:
 
     async def close(self) -> None:
         """Leaves; harmless at any moment."""
+        await to_the_end(self._close())
+
+    async def _close(self) -> None:
         self._end(LEFT)
         if self._opening is not None:
             # A server that is letting us in would keep us for a while, and a deleted room with us: it has to hear the goodbye.

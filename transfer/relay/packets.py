@@ -12,6 +12,7 @@ from typing import Any
 from livekit.protocol import models
 
 from transfer.relay.aiortc_hooks import prepare_process
+from transfer.relay.closing import to_the_end
 from transfer.relay.errors import OTHER, Ended, EndReason, RelayError, RelayFailure, SideName
 from transfer.relay.leg import LOST, ROOM_GONE, Closed, Leg, LegEvents
 from transfer.relay.order import EngineName, Order
@@ -80,6 +81,9 @@ class PacketEngine:
                     await self._legs[OTHER[side]].mute(identity, True)
 
     async def close(self) -> None:
+        await to_the_end(self._close())
+
+    async def _close(self) -> None:
         self._end(None, "stopped")
         for task in self._tasks:
             task.cancel()

@@ -10,6 +10,7 @@ from typing import Any
 
 from livekit import rtc
 
+from transfer.relay.closing import to_the_end
 from transfer.relay.errors import OTHER, Ended, EndReason, RelayError, RelayFailure, SideName
 from transfer.relay.order import EngineName, Order
 from transfer.relay.rooms import RoomApi, new_identity
@@ -81,6 +82,9 @@ class SdkEngine:
             raise RelayError(RelayFailure.NO_PARTICIPANT, "has no audio" if here else "is not there", side)
 
     async def close(self) -> None:
+        await to_the_end(self._close())
+
+    async def _close(self) -> None:
         self._end(None, "stopped")
         for task in self._tasks:
             task.cancel()

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import aioice
 import pytest
 from aiohttp import web
 from livekit.protocol import models
@@ -29,6 +30,8 @@ from tests.transfer.relay.support import (
 )
 from transfer.relay import Ended, Relay, RelayError, RelayFailure, RelayProcess, Side
 from transfer.relay.order import PARTICIPANT_LIMIT
+from transfer.relay.packets import PacketEngine
+from transfer.relay.rooms import RoomApi
 
 QUIET = 0.5
 """Seconds for which nothing may be heard."""
@@ -157,3 +160,22 @@ async def test_a_leg_that_makes_a_deleted_room_anew_does_not_leave_it_there(
 
         await asyncio.sleep(QUIET)
         assert present() == [("consult", ["human"])]
+
+
+async def test_legs_whose_closing_is_cancelled_leave_all_the_same(
+    server: LabServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller hangs up, the legs are being closed, and the relay is told to stop."""
+    for name in ("CONSENT_INTERVAL", "CONSENT_FAILURES", "get_host_addresses"):  # what the engine sets is set back
+        monkeypatch.setattr(aioice.ice, name, getattr(aioice.ice, name))
+    asked = order(server)
+    async with two_people(server), RoomApi(asked) as rooms:
+        await rooms.check()
+        engine = PacketEngine(asked, rooms)
+        await engine.start()
+        assert len(legs(server)) == 2
+        closing = asyncio.create_task(engine.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.gather(closing, return_exceptions=True)
+        await are_alone_again(server)
