@@ -182,10 +182,22 @@ class RelayBridge:
     def _drop_ahead(self) -> None:
         """That was for somebody who did not take the call."""
         if self._ahead is not None:
-            stopping = asyncio.create_task(self._ahead[1].stop())
-            self._stopping.add(stopping)
-            stopping.add_done_callback(self._stopping.discard)
+            self._see_to(asyncio.create_task(self._ahead[1].stop()))
             self._ahead = None
+
+    async def _start(self, relay: Relay) -> None:
+        """One that is given up leaves both rooms by itself: neither the caller nor the human waits for that."""
+        starting = asyncio.create_task(relay.start())
+        try:
+            async with asyncio.timeout(RELAY_LIMIT):
+                await asyncio.shield(starting)
+        except BaseException:
+            self._see_to(asyncio.create_task(_abandon(relay, starting)))
+            raise
+
+    def _see_to(self, stopping: asyncio.Task[None]) -> None:
+        self._stopping.add(stopping)
+        stopping.add_done_callback(self._stopping.discard)
 
     async def aclose(self) -> None:
         self._drop_ahead()
@@ -203,9 +215,8 @@ class RelayBridge:
     async def join(self, consult: Consult, why: str, *, after_move: bool) -> Bridged:
         """`after_move`: a move of the human has been given up and may still come about."""
         try:
-            async with asyncio.timeout(RELAY_LIMIT):
-                relay = self._take(consult, after_move=after_move)
-                await relay.start()
+            relay = self._take(consult, after_move=after_move)
+            await self._start(relay)
         except (RelayError, TimeoutError, OSError) as error:
             logger.warning("the rooms could not be joined: %s", error)
             raise WarmTransferError(TransferReason.BRIDGE_FAILED, str(error)) from error
@@ -240,6 +251,12 @@ class RelayBridge:
             second=Side(consult.room_name, consult.human_identity),
             after_move=after_move,
         )
+
+
+async def _abandon(relay: Relay, starting: asyncio.Task[None]) -> None:
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
+    await relay.stop()  # it may have come about in the very moment
 
 
 class AutoBridge:

@@ -38,6 +38,7 @@ class RelayProcess:
         self._child, self._socket = child, ours
         self._writer: asyncio.StreamWriter | None = None
         self._reader: asyncio.StreamReader | None = None
+        self._has_order = False
 
     @classmethod
     def launch(cls) -> RelayProcess:
@@ -81,6 +82,7 @@ class RelayProcess:
     async def order(self, order: Order) -> None:
         """From now on the process joins both rooms; nobody hears anybody. RelayError when there is no process."""
         await self._answer(WAIT_LIMIT)
+        self._has_order = True
         self._send(order.to_json())
 
     async def open(self) -> tuple[EngineName, str]:
@@ -108,7 +110,9 @@ class RelayProcess:
     async def stop(self) -> Ended | None:
         """Ends the process, and with it what it was doing; how that ended, if it says so. Harmless when it has ended."""
         ended: Ended | None = None
-        if self._writer is not None and not self._writer.is_closing():
+        if not self._has_order:
+            self._child.kill()  # it is nowhere that it would have to leave, and may still be loading
+        elif self._writer is not None and not self._writer.is_closing():
             self._send('{"stop": true}')
             try:
                 async with asyncio.timeout(STOP_LIMIT):

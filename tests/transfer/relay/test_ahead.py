@@ -179,3 +179,16 @@ async def test_legs_whose_closing_is_cancelled_leave_all_the_same(
         closing.cancel()
         await asyncio.gather(closing, return_exceptions=True)
         await are_alone_again(server)
+
+
+@pytest.mark.parametrize("after", [0.0, 0.1])
+async def test_a_process_that_is_not_needed_before_it_is_ready_is_gone_at_once(
+    server: LabServer, after: float, capfd: pytest.CaptureFixture[str]
+) -> None:
+    relay = Relay(order(server), RelayProcess.launch())
+    relay.join()
+    await asyncio.sleep(after)
+    began = time.monotonic()
+    await relay.stop()
+    assert time.monotonic() - began < 0.2, "it takes several times as long to load"
+    assert "Traceback" not in capfd.readouterr().err
