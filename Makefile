@@ -5,10 +5,8 @@ EDITION ?= cloud
 MINUTES ?= 10
 VENV := .venv
 # Where people talk on phones, in real time: not beside the tests that install packages or recognise speech. Each file is one
-# process's; the longest begin first, so that none of them is still at it when the others have ended.
-CALLS := tests/bench tests/end_to_end tests/transfer
-LONG := tests/bench/test_faults.py tests/end_to_end/test_outcomes.py
-CALL_FILES = $(LONG) $(filter-out $(LONG),$(wildcard tests/transfer/relay/test_*.py $(CALLS:%=%/test_*.py)))
+# process's. Three of them keep two cores busy; those with the most calls are not all played at once.
+CALLS := tests/transfer/relay tests/bench tests/end_to_end tests/transfer
 RUN := $(VENV)/bin/python
 export PYTHONUNBUFFERED = 1
 
@@ -47,7 +45,7 @@ faults: setup
 
 test: setup
 	@$(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not alone" $(CALLS:%=--ignore=%)
-	@$(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not alone" $(CALL_FILES)
+	@$(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not alone" $(CALLS)
 	@exec $(RUN) -m pytest -n 2 -m alone
 
 lint: setup
