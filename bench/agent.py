@@ -115,9 +115,9 @@ class Receptionist(Agent):
         finally:
             report |= {"ended": time.monotonic(), "room": self._job.room.name, "tracks": self._tracks()}
             write(report)
-            self._later = asyncio.create_task(self._report_later(self._transfers, before))
+            self._later = asyncio.create_task(self._report_later(called, self._transfers, before))
 
-    async def _report_later(self, number: int, before: Counter[str]) -> None:
+    async def _report_later(self, called: float, number: int, before: Counter[str]) -> None:
         """What is left of a transfer, unless there is another one."""
         limit = time.monotonic() + 2 * LATER
         await asyncio.sleep(LATER)
@@ -126,7 +126,8 @@ class Receptionist(Agent):
             await asyncio.sleep(0.05)
             left = self._left(before)
         if number == self._transfers:
-            write({"later": time.monotonic(), "room": self._job.room.name, "tracks": self._tracks(), "tasks": left})
+            seen = {"tracks": self._tracks(), "tasks": left}
+            write({"called": called, "later": time.monotonic(), "room": self._job.room.name, **seen})
 
     @staticmethod
     def _left(before: Counter[str]) -> list[str]:

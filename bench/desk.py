@@ -51,6 +51,7 @@ class Desk:
         self.program: Path
         self.worker: WorkerProcess
         self.calls: list[Call] = []
+        self._ordered_at = 0.0
 
     async def start_worker(self, **environment: str) -> None:
         self.worker = WorkerProcess({**self.environment, **environment}, self.folder / "worker.log", self.program)
@@ -66,11 +67,16 @@ class Desk:
         (self.folder / "order.json").write_text(json.dumps({"task": task, "parameters": parameters, "wait": wait}))
         (self.folder / "reports.jsonl").unlink(missing_ok=True)
         (self.folder / "called").unlink(missing_ok=True)
+        self._ordered_at = time.monotonic()
 
     def reports(self) -> list[dict[str, Any]]:
-        """A line for each transfer since `order` that has ended, and later lines of what is left of it."""
+        """A line for each transfer since `order` that has ended, and later lines of what is left of it.
+
+        What ended before may be reported after it.
+        """
         path = self.folder / "reports.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return [line for line in lines if line["called"] >= self._ordered_at]
 
     async def report(self) -> dict[str, Any]:
         """What came of the last transfer that has ended."""
