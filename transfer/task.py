@@ -173,8 +173,9 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         self._attempts: list[Attempt] = []
         self._on_hold_since = 0.0
         self._stopped: asyncio.Future[TransferReason] = asyncio.get_running_loop().create_future()
-        self._stopped_at: float | None = None
         """Why the walk through the phases ends early: the caller's doing, or somebody else's."""
+        self._stopped_at: float | None = None
+        """When that was, on the clock of `time.monotonic`."""
         self._caller_identity: str | None = None
         self._room: rtc.Room | None = None
         self._run_task: asyncio.Task[None] | None = None

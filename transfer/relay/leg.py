@@ -153,16 +153,13 @@ class Leg:
         wrapped = rtc.WrappedJoinRequest(join_request=request.SerializeToString()).SerializeToString()
         address = self._url.rstrip("/").replace("http", "ws", 1) + "/rtc/v1"
         self._http = aiohttp.ClientSession()
-
-        async def connect(http: aiohttp.ClientSession) -> aiohttp.ClientWebSocketResponse:
-            return await http.ws_connect(
-                address,
-                params={"join_request": base64.urlsafe_b64encode(wrapped).decode()},
-                headers={"Authorization": f"Bearer {self._token}"},
-                max_msg_size=0,
-            )
-
-        self._opening = asyncio.create_task(connect(self._http))
+        connecting = self._http.ws_connect(
+            address,
+            params={"join_request": base64.urlsafe_b64encode(wrapped).decode()},
+            headers={"Authorization": f"Bearer {self._token}"},
+            max_msg_size=0,
+        )
+        self._opening = asyncio.ensure_future(connecting)
         try:
             async with asyncio.timeout(SIGNAL_LIMIT):
                 return await asyncio.shield(self._opening)
