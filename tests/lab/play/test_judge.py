@@ -77,6 +77,15 @@ def test_loud_speech_is_no_leak() -> None:
     assert not [finding for finding in failures(evidence, outcome="declined") if "law 1" in finding.what]
 
 
+def test_the_harmonics_of_a_voice_that_stay_at_a_pilot_are_no_leak() -> None:
+    time = np.arange(int(SECONDS * g711.RATE)) / g711.RATE
+    loud = (judge.PILOTS["human"], 300.0, 0.0, SECONDS)
+    gliding = 2 * np.pi * np.cumsum(judge.PILOTS["human"] + 15 * np.sin(2 * np.pi * 2 * time)) / g711.RATE
+    for voice in (sound(MUSIC, loud), sound(MUSIC) + (PILOT_AMPLITUDE * np.sin(gliding)).astype(np.int16)):
+        evidence = replace(good_call(), outcome="declined", bridge=None, ears={"caller": voice})
+        assert failures(evidence, outcome="declined") == []
+
+
 def test_a_silence_of_more_than_two_seconds_on_hold_is_found_and_placed() -> None:
     evidence = good_call()
     evidence.ears["caller"] = sound((440, 2000, 3, 6), (440, 2000, 8.5, 12), HUMAN_PILOT)
