@@ -21,7 +21,7 @@ from frontdesk.problems import ConfigurationError
 from frontdesk.profile import read_profile
 from frontdesk.receptionist import FrontDeskAgent
 from frontdesk.settings import check_port, read_settings
-from transfer import Departures, delete_room, prompts
+from transfer import Departures, delete_room, present_in, prompts
 
 logger = logging.getLogger("frontdesk")
 
@@ -66,7 +66,7 @@ async def answer(job: JobContext) -> None:
 
     def on_caller_left(_identity: str) -> None:
         """Nobody but agents is left: the call is over, and its room need not wait for that."""
-        if not job.room.remote_participants:
+        if not present_in(job.room):
             job.delete_room()
 
     session.on("error", on_error)

@@ -26,7 +26,14 @@ from livekit.agents.beta.workflows import WarmTransferTask as StockTask
 
 from frontdesk.pipeline import make_pipeline
 from frontdesk.settings import read_settings
-from transfer import Departures, Destination, TransferEvent, TwilioConnectorWarmTransferTask, WarmTransferTask
+from transfer import (
+    Departures,
+    Destination,
+    TransferEvent,
+    TwilioConnectorWarmTransferTask,
+    WarmTransferTask,
+    present_in,
+)
 
 GREETING = "Good morning."
 COLLEAGUE_GONE = "The colleague has hung up. Ask the caller whether there is anything else."
@@ -164,7 +171,7 @@ async def answer(job: JobContext) -> None:
     )
 
     def on_caller_left(_identity: str) -> None:
-        if not job.room.remote_participants:
+        if not present_in(job.room):
             job.delete_room()
 
     Departures(job, on_caller_left)

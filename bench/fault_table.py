@@ -18,6 +18,7 @@ from lab.server.faults import ApiCall, ApiFault
 from lab.server.settings import Edition
 from lab.server.webrtc import WebRtcParticipant
 from lab.sip import Answer, Refuse, Ring
+from lab.sip.gateway import SipParticipant
 
 CROWD = 10
 """Transfers at once. A briefing takes 20 % of a core in the worker, ours as the stock one, and 5 % in the lab: on two cores
@@ -111,6 +112,18 @@ def at(moment: str, do: Act, *, after: float = 0.0) -> Act:
 
 def hang_up(*people: str) -> Act:
     return lambda play: play.hang_up(*people)
+
+
+def goodbye_lost(who: str) -> Act:
+    """Hangs up; the server does not hear this phone leave its room."""
+
+    async def act(play: Play) -> None:
+        for participant in [p for room in play.desk.server.rooms.all() for p in room.participants.values()]:
+            if isinstance(participant, SipParticipant) and (participant is play.caller) == (who == "caller"):
+                participant.network.goodbye_lost = True
+        await play.hang_up(who)
+
+    return act
 
 
 def plan(method: str, fault: ApiFault, count: int = 1, *, callers_too: bool = False) -> Act:
@@ -363,6 +376,13 @@ def _people() -> list[Fault]:
     }.items():
         do = at(moment, hang_up("caller", "human"))
         rows.append(Fault(f"both hang up {when}", "either", "caller_hung_up human_hung_up", do=do))
+    for who in ("caller", "human"):
+        name = f"the server does not hear the {who} hang up"
+        do = at("briefing", goodbye_lost(who), after=0.1)
+        rows.append(Fault(f"{name} in the briefing", "failed", f"{who}_hung_up", human=says_hello, do=do))
+        rows.append(
+            Fault(f"{name} when both are connected", "connected", do=at("reported", goodbye_lost(who), after=0.3))
+        )
     rows += [
         Fault("the human declines", "failed", "declined", human=declines),
         Fault("the human asks before accepting", "connected", human=asks_first),

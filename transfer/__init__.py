@@ -10,7 +10,7 @@ from transfer.bridged import AfterBridge
 from transfer.dial import Destination
 from transfer.events import Phase, TransferEvent
 from transfer.outcome import AttemptRecord, TransferReason, WarmTransferError, WarmTransferResult
-from transfer.presence import Departures
+from transfer.presence import Departures, present_in
 from transfer.redaction import Redact, keep_all, redact
 from transfer.server_api import delete_room
 from transfer.task import WarmTransferTask
@@ -32,5 +32,6 @@ __all__ = [
     "WarmTransferTask",
     "delete_room",
     "keep_all",
+    "present_in",
     "redact",
 ]

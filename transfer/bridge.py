@@ -18,6 +18,7 @@ from transfer.livekit_adapter import server_url
 from transfer.masking import mask
 from transfer.move_memory import forget_move, may_move
 from transfer.outcome import TransferReason, WarmTransferError
+from transfer.presence import present_in
 from transfer.relay import Order, Relay, RelayError, RelayProcess, Side
 from transfer.server_api import API_ERRORS, is_in_room, is_not_found
 
@@ -128,7 +129,7 @@ class MoveBridge:
             self._room.off("participant_connected", on_arrival)
 
     async def _is_there(self, identity: str) -> bool:
-        if identity in self._room.remote_participants:
+        if identity in present_in(self._room):
             return True
         if self._room.connection_state == rtc.ConnectionState.CONN_CONNECTED:
             return False

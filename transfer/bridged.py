@@ -11,7 +11,7 @@ from livekit.agents import JobContext
 
 from transfer.presence import Departures
 from transfer.relay import Ended, Relay
-from transfer.server_api import API_ERRORS, delete_room, is_not_found
+from transfer.server_api import API_ERRORS, delete_room, has_hung_up, is_not_found
 
 logger = logging.getLogger("transfer")
 
@@ -88,7 +88,7 @@ class LineWatch:
                     continue  # the server is away
                 return
             self._returns = False
-            present = {participant.identity for participant in there.participants}
+            present = {participant.identity for participant in there.participants if not has_hung_up(participant)}
             for identity in self._people.keys() - present:
                 self._end(self._people[identity])
         await asyncio.gather(*self._ending)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from livekit import rtc
 from livekit.agents import JobContext
 
-from transfer.server_api import API_ERRORS, is_in_room
+from transfer.server_api import API_ERRORS, has_hung_up, is_in_room
 
 RETURN_LIMIT = 3.5
 """Seconds that somebody who was there before our connection was made anew has to be there again, when the server does not
@@ -17,8 +17,13 @@ LOOK = 0.5
 """Seconds between two questions to the server about somebody whom it knows and has not announced yet."""
 
 
+def present_in(room: rtc.Room) -> set[str]:
+    """The identities of those in the room who have not hung up, us left out."""
+    return {identity for identity, them in room.remote_participants.items() if not has_hung_up(them)}
+
+
 class Departures:
-    """Calls `on_left(identity)` for each participant that leaves.
+    """Calls `on_left(identity)` once for each participant that leaves; a telephone has left when it hangs up.
 
     A connection that is lost and made anew takes everybody away and brings them back; they have not left. Who is not
     there once it is back may have left meanwhile, or not be announced yet: the server is asked.
@@ -30,9 +35,12 @@ class Departures:
         self._room = room = room or job.room
         self._away = room.connection_state == rtc.ConnectionState.CONN_RECONNECTING
         self._missing: set[str] = set()
+        self._hung_up: set[str] = set()
+        """Told already, and still in the room."""
         self._looking: asyncio.Task[None] | None = None
         self._handlers: list[tuple[str, Callable[..., None]]] = [
             ("participant_disconnected", self._on_participant_gone),
+            ("participant_attributes_changed", self._on_attributes),
             ("participant_connected", self._on_participant_there),
             ("reconnecting", self._on_reconnecting),
             ("reconnected", self._on_reconnected),
@@ -47,7 +55,7 @@ class Departures:
 
     def expect(self, identities: Iterable[str]) -> None:
         """Whoever of these is not there has left; while we are away ourselves, that is seen once we are back."""
-        missing = set(identities) - self._room.remote_participants.keys()
+        missing = set(identities) - present_in(self._room)
         if self._away:
             self._missing |= missing
             return
@@ -64,14 +72,29 @@ class Departures:
         if self._looking is not None:
             self._looking.cancel()
 
+    def _on_attributes(self, _changed: dict[str, str], participant: rtc.Participant) -> None:
+        if has_hung_up(participant):
+            self._on_hung_up(participant.identity)
+
+    def _on_hung_up(self, identity: str) -> None:
+        if identity not in self._hung_up:
+            self._hung_up.add(identity)
+            self._on_left(identity)
+
     def _on_participant_gone(self, participant: rtc.RemoteParticipant) -> None:
-        if self._away:
+        if participant.identity in self._hung_up:
+            self._hung_up.discard(participant.identity)
+        elif self._away:
             self._missing.add(participant.identity)
         else:
             self._on_left(participant.identity)
 
     def _on_participant_there(self, participant: rtc.RemoteParticipant) -> None:
         self._missing.discard(participant.identity)
+        if has_hung_up(participant):
+            self._on_hung_up(participant.identity)
+        else:
+            self._hung_up.discard(participant.identity)
 
     def _on_reconnecting(self) -> None:
         self._away = True

@@ -25,7 +25,7 @@ from transfer.events import EventListener, Phase, TransferEvent
 from transfer.hold import Hold
 from transfer.hold_audio import HoldAudio
 from transfer.outcome import GO_ON_AFTER, TransferReason, WarmTransferError, WarmTransferResult, is_busy_service
-from transfer.presence import Departures
+from transfer.presence import Departures, present_in
 from transfer.redaction import Redact
 from transfer.redaction import redact as redact_secrets
 from transfer.telemetry import Spans
@@ -220,7 +220,7 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         room = self._room or (job.room if job else None)
         if room is None:  # completed by somebody else, outside of any call
             return TransferReason.FAILED
-        people = room.remote_participants
+        people = present_in(room)
         here = self._caller_identity in people if self._caller_identity else bool(people)
         return TransferReason.WORKER_STOPPING if here else TransferReason.CALLER_HUNG_UP
 
@@ -311,7 +311,7 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         self._departures = Departures(job, self._on_participant_left)
         room.on("disconnected", self._on_room_left)
         room.on("sip_dtmf_received", self._on_key)
-        if not room.isconnected() or (self._caller_identity and self._caller_identity not in room.remote_participants):
+        if not room.isconnected() or (self._caller_identity and self._caller_identity not in present_in(room)):
             self._stop(TransferReason.CALLER_HUNG_UP)
 
     def _unwatch_caller(self, room: rtc.Room) -> None:
@@ -364,7 +364,7 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
     def _is_gone(room: rtc.Room, human: str, bridged: Bridged) -> bool:
         if bridged.relay is not None:
             return bridged.relay.ended.done()
-        return room.connection_state == rtc.ConnectionState.CONN_CONNECTED and human not in room.remote_participants
+        return room.connection_state == rtc.ConnectionState.CONN_CONNECTED and human not in present_in(room)
 
     def _start_briefing(self) -> brief.Briefing:
         """Written and spoken into memory while the phones ring."""

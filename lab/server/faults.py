@@ -22,6 +22,8 @@ class NetworkFaults:
         """Seconds that a packet is held back at most; packets overtake each other."""
         self.delay = 0.0
         """Seconds that all takes which the participant sends, its handshakes included."""
+        self.goodbye_lost = False
+        """True: the server does not hear this telephone leave, and keeps it in the room until `vanish_timeout`."""
         self.cut = False
         """True: nothing passes, connectivity checks included."""
         self.only_with: Container[tuple[str, int]] | None = None

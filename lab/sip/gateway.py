@@ -162,7 +162,16 @@ class SipParticipant(Participant):
             return
         if self.status == "active":
             self.set_status("hangup")
-        self.room.tasks.spawn(self.room.remove(self, models.CLIENT_INITIATED))
+        if self.network.goodbye_lost:
+            asyncio.get_running_loop().call_later(
+                self.room.settings.vanish_timeout, self._leave, models.CONNECTION_TIMEOUT
+            )
+        else:
+            self._leave(models.CLIENT_INITIATED)
+
+    def _leave(self, reason: models.DisconnectReason) -> None:
+        if self.room.participants.get(self.identity) is self:
+            self.room.tasks.spawn(self.room.remove(self, reason))
 
     async def close(self, reason: models.DisconnectReason) -> None:
         self.leg.on_end = lambda why: None

@@ -178,9 +178,12 @@ async def test_a_second_transfer_in_the_same_call_works_after_a_failed_one(desk:
 
 
 async def test_a_question_is_answered_without_any_transfer(desk: Desk) -> None:
+    """And the server does not hear the caller leave: livekit-server 1.13.4 misses one in a hundred."""
     call = desk.call()
     await call.dial()
     call.say(call.caller, "When are you open?")
     await call.hears(call.caller, "Our opening hours are")
+    (room,) = desk.server.rooms.all()
+    room.participants[f"sip_{call.caller.number}"].network.goodbye_lost = True
     await end_by_caller(call)
     assert call.phases == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import aiohttp
 import numpy as np
@@ -184,6 +184,25 @@ async def test_an_answered_call_carries_sound_keys_and_status_both_ways(lab: Lab
         await until(lambda: gone == ["human"], "the room is told of the hang-up")
         # "dialing" may be over before the SDK tells of the newcomer.
         assert [s for s in seen if s != "dialing"] == ["ringing", "automation", "active", "hangup"]
+
+
+async def test_a_phone_whose_goodbye_is_lost_stays_in_the_room_for_a_while(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phone = lab.exchange.phone(HUMAN, on_call=Answer(after=0.1))
+    async with client(lab.server, "agent", "consult") as agent:
+        seen = statuses(agent)
+        await lab.call()
+        room = lab.server.rooms.get("consult")
+        assert room
+        monkeypatch.setattr(room, "settings", replace(room.settings, vanish_timeout=0.5))
+        room.participants["human"].network.goodbye_lost = True
+        phone.hang_up()
+        await until(lambda: seen[-1] == "hangup", "the room is told of the hang-up")
+        hung_up = time.monotonic()
+        assert "human" in room.participants
+        await until(lambda: "human" not in agent.remote_participants, "it has left")
+        assert time.monotonic() - hung_up > 0.3
 
 
 async def test_a_moved_phone_goes_on_in_the_other_room(lab: Lab) -> None:

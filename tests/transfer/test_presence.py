@@ -14,6 +14,7 @@ from transfer import presence
 from transfer.presence import Departures
 
 AWAY, THERE = rtc.ConnectionState.CONN_RECONNECTING, rtc.ConnectionState.CONN_CONNECTED
+HUNG_UP = {"sip.callStatus": "hangup"}
 GONE = api.TwirpError("not_found", "participant does not exist", status=404)
 
 
@@ -27,13 +28,17 @@ class Room(rtc.EventEmitter[Any]):
         self.connection_state = state
         self.remote_participants: dict[str, Any] = {}
 
-    def announce(self, identity: str) -> None:
-        self.remote_participants[identity] = object()
-        self.emit("participant_connected", SimpleNamespace(identity=identity))
+    def announce(self, identity: str, **attributes: str) -> None:
+        self.remote_participants[identity] = SimpleNamespace(identity=identity, attributes=attributes)
+        self.emit("participant_connected", self.remote_participants[identity])
 
     def take_away(self, identity: str) -> None:
-        self.remote_participants.pop(identity)
-        self.emit("participant_disconnected", SimpleNamespace(identity=identity))
+        self.emit("participant_disconnected", self.remote_participants.pop(identity))
+
+    def hang_up(self, identity: str) -> None:
+        participant = self.remote_participants[identity]
+        participant.attributes |= HUNG_UP
+        self.emit("participant_attributes_changed", HUNG_UP, participant)
 
 
 class Desk:
@@ -43,13 +48,15 @@ class Desk:
         monkeypatch.setattr(presence, "LOOK", 0.02)
         self.room, self.left = Room(state), list[str]()
         self.answer: Exception | None = None
+        self.attributes: dict[str, str] = {}
         job: Any = SimpleNamespace(room=self.room, api=SimpleNamespace(room=self))
         self.watch = Departures(job, self.left.append)
 
-    async def get_participant(self, request: api.RoomParticipantIdentity) -> None:
+    async def get_participant(self, request: api.RoomParticipantIdentity) -> Any:
         assert request.room == Room.name
         if self.answer:
             raise self.answer
+        return SimpleNamespace(attributes=self.attributes)
 
     async def lose_the_connection(self) -> None:
         for identity in ("caller", "human"):
@@ -111,6 +118,28 @@ async def test_of_a_server_that_does_not_answer_nobody_is_waited_for_for_long(mo
     assert desk.left == []
     await asyncio.sleep(0.4)
     assert desk.left == ["human"]
+
+
+async def test_a_telephone_has_left_when_it_hangs_up_and_leaves_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(THERE, monkeypatch)
+    desk.room.announce("caller")
+    desk.room.hang_up("caller")
+    assert desk.left == ["caller"] and presence.present_in(desk.room) == set()  # type: ignore[arg-type]
+    desk.watch.expect(["caller"])
+    desk.room.take_away("caller")
+    assert desk.left == ["caller"] * 2, "once for each who asks"
+
+
+async def test_who_hung_up_while_we_were_away_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(THERE, monkeypatch)
+    desk.attributes = HUNG_UP
+    await desk.lose_the_connection()
+    assert desk.left == ["human"], "as the server says"
+    desk.room.emit("reconnecting")
+    desk.room.take_away("caller")
+    desk.room.announce("caller", **HUNG_UP)
+    desk.room.emit("reconnected")
+    assert desk.left == ["human", "caller"], "as is announced"
 
 
 async def test_nobody_is_looked_for_once_the_watch_is_over(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from transfer.relay.closing import to_the_end
 from transfer.relay.errors import RelayError, RelayFailure
 from transfer.relay.rtp import Incoming, Outgoing, RtpPacket, report, sender_reports
 from transfer.relay.sdp import PAYLOAD_TYPE, read_answer, write_offer
+from transfer.server_api import has_hung_up
 
 logger = logging.getLogger("transfer.relay")
 
@@ -313,7 +314,7 @@ class Leg:
         identity = participant.identity
         if identity not in self._hears:
             return
-        if participant.state == models.ParticipantInfo.DISCONNECTED:
+        if participant.state == models.ParticipantInfo.DISCONNECTED or has_hung_up(participant):
             if self._sids.get(identity) == participant.sid:
                 self._on_gone(identity, stays=participant.disconnect_reason in NO_LEAVE)
             return

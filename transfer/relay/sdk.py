@@ -14,6 +14,7 @@ from transfer.relay.closing import to_the_end
 from transfer.relay.errors import OTHER, Ended, EndReason, RelayError, RelayFailure, SideName
 from transfer.relay.order import EngineName, Order
 from transfer.relay.rooms import RoomApi, new_identity
+from transfer.server_api import has_hung_up
 
 logger = logging.getLogger("transfer.relay")
 
@@ -105,6 +106,7 @@ class SdkEngine:
         room.on("track_unmuted", lambda who, publication: self._pass_on_mute(side, who, False))
         room.on("sip_dtmf_received", lambda keys: self._pass_on_keys(side, keys))
         room.on("participant_disconnected", lambda who: self._on_left(side, who))
+        room.on("participant_attributes_changed", lambda _, who: self._on_attributes(side, who))
         room.on("disconnected", lambda reason: self._on_disconnected(side, reason))
         # `encryption`, not the older `e2ee`: it covers data as well, and keypad tones are data.
         options = rtc.RoomOptions(auto_subscribe=False, encryption=encryption)
@@ -204,6 +206,10 @@ class SdkEngine:
     def _end(self, side: SideName | None, reason: EndReason) -> None:
         if not self.ended.done():
             self.ended.set_result(Ended(side, reason))
+
+    def _on_attributes(self, side: SideName, who: rtc.Participant) -> None:
+        if isinstance(who, rtc.RemoteParticipant) and has_hung_up(who):
+            self._on_left(side, who)
 
     def _on_left(self, side: SideName, who: rtc.RemoteParticipant) -> None:
         stays = who.disconnect_reason in (rtc.DisconnectReason.DUPLICATE_IDENTITY, *ROOM_ENDS)

@@ -52,6 +52,17 @@ async def test_it_ends_with_both_rooms_when_one_of_the_two_leaves(
         await rooms_end(server)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+async def test_it_ends_when_a_telephone_hangs_up_whom_the_server_has_not_heard_leave(
+    server: LabServer, engine: EngineChoice
+) -> None:
+    async with two_people(server) as (caller, human), relayed(server, engine) as relay:
+        await hear_each_other(caller, human)
+        await human.room.local_participant.set_attributes({"sip.callStatus": "hangup"})
+        assert await ends(relay) == Ended("second", "left")
+        await rooms_end(server)
+
+
 @pytest.mark.parametrize("room", ["call", "consult"])
 async def test_it_ends_when_a_room_is_deleted(server: LabServer, room: str) -> None:
     async with two_people(server) as (caller, human), relayed(server) as relay:
