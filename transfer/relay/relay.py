@@ -148,8 +148,7 @@ class Relay:
         self._order, self._process = order, process
         self.engine: EngineName = "packet"
         self.why = ""
-        self.ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
-        """Resolves when the relay has ended; the rooms are being deleted then, as their sides say."""
+        self._ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
         self._joining: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
 
@@ -157,6 +156,14 @@ class Relay:
     def pid(self) -> int:
         """Of the process that carries the audio."""
         return self._process.pid
+
+    @property
+    def ended(self) -> asyncio.Future[Ended]:
+        """Resolves when the relay has ended; the rooms are being deleted then, as their sides say.
+
+        Each who asks gets one of their own: that one of them gives up waiting ends nobody else's.
+        """
+        return asyncio.shield(self._ended)
 
     def join(self) -> None:
         """Joins both rooms ahead of `start`, which then takes no time. Returns at once."""
@@ -187,7 +194,7 @@ class Relay:
         while True:
             message = await self._process.read()
             if message is not None and "ended" in message:
-                self.ended.set_result(Ended(message["side"], message["ended"]))
+                self._ended.set_result(Ended(message["side"], message["ended"]))
                 return
             if message is None:
                 if restarts == RESTARTS or not await self._start_again():
@@ -214,7 +221,7 @@ class Relay:
 
     async def _give_up(self) -> None:
         ended = Ended(None, "failed")
-        self.ended.set_result(ended)
+        self._ended.set_result(ended)
         async with RoomApi(self._order) as rooms:
             await rooms.end_call(ended, looked_after=True)
 
@@ -223,12 +230,12 @@ class Relay:
         if self._joining is not None:
             self._joining.cancel()
             await asyncio.gather(self._joining, return_exceptions=True)
-        if self._watching is not None and not self.ended.done():
+        if self._watching is not None and not self._ended.done():
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
         ended = await self._process.stop()
-        if not self.ended.done():
-            self.ended.set_result(ended or Ended(None, "stopped"))
+        if not self._ended.done():
+            self._ended.set_result(ended or Ended(None, "stopped"))
 
     def let_go(self) -> None:
         """Leaves the two to the relay: it goes on without us, and ends the call when one of them hangs up."""

@@ -63,6 +63,14 @@ async def test_it_ends_when_a_telephone_hangs_up_whom_the_server_has_not_heard_l
         await rooms_end(server)
 
 
+async def test_who_stops_waiting_for_the_end_takes_it_from_nobody(server: LabServer) -> None:
+    async with two_people(server) as (_caller, human), relayed(server) as relay:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(relay.ended, 0.01)
+        await human.room.disconnect()
+        assert await ends(relay) == Ended("second", "left")
+
+
 @pytest.mark.parametrize("room", ["call", "consult"])
 async def test_it_ends_when_a_room_is_deleted(server: LabServer, room: str) -> None:
     async with two_people(server) as (caller, human), relayed(server) as relay:
