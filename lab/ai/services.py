@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self, TextIO
 
-from aiohttp import ClientConnectionResetError, web
+from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from lab.ai.brain import Brain
@@ -127,7 +127,7 @@ class AiServices:
         self.open_streams += 1
         try:
             return await handler(request)
-        except ClientConnectionResetError:
+        except ConnectionResetError:
             return web.Response()  # whoever asked, or is interrupted, listens no longer
         finally:
             self.open_streams -= 1

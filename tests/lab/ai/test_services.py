@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -142,3 +143,16 @@ async def test_whoever_hangs_up_before_the_answer_leaves_no_error_behind(
         writer.transport.abort()
         await until(lambda: not services.open_streams, "and is given up")
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+async def test_who_goes_away_in_the_middle_of_a_request_is_no_mistake(
+    services: AiServices, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = urlsplit(services.url)
+    _, writer = await asyncio.open_connection(address.hostname, address.port)
+    writer.write(b"POST /v1/audio/speech HTTP/1.1\r\nHost: lab\r\nContent-Length: 100\r\n\r\n{")
+    await until(lambda: services.open_streams == 1, "the request is being read")
+    writer.transport.abort()
+    await until(lambda: services.open_streams == 0, "it is over")
+    await asyncio.sleep(0.05)
+    assert caplog.records == []
