@@ -36,7 +36,7 @@ class Departures:
         self._away = room.connection_state == rtc.ConnectionState.CONN_RECONNECTING
         self._missing: set[str] = set()
         self._hung_up: set[str] = set()
-        """Told already, and still in the room."""
+        """Told already: the server announces their leaving, or after a new connection their being there, later."""
         self._looking: asyncio.Task[None] | None = None
         self._handlers: list[tuple[str, Callable[..., None]]] = [
             ("participant_disconnected", self._on_participant_gone),
@@ -83,8 +83,8 @@ class Departures:
 
     def _on_participant_gone(self, participant: rtc.RemoteParticipant) -> None:
         if participant.identity in self._hung_up:
-            self._hung_up.discard(participant.identity)
-        elif self._away:
+            return
+        if self._away:
             self._missing.add(participant.identity)
         else:
             self._on_left(participant.identity)

@@ -122,9 +122,12 @@ async def test_of_a_server_that_does_not_answer_nobody_is_waited_for_for_long(mo
 
 async def test_a_telephone_has_left_when_it_hangs_up_and_leaves_once(monkeypatch: pytest.MonkeyPatch) -> None:
     desk = Desk(THERE, monkeypatch)
+    room: Any = desk.room
     desk.room.announce("caller")
+    desk.room.announce("human")
+    assert (desk.left, presence.present_in(room)) == ([], {"caller", "human"})
     desk.room.hang_up("caller")
-    assert desk.left == ["caller"] and presence.present_in(desk.room) == set()  # type: ignore[arg-type]
+    assert (desk.left, presence.present_in(room)) == (["caller"], {"human"})
     desk.watch.expect(["caller"])
     desk.room.take_away("caller")
     assert desk.left == ["caller"] * 2, "once for each who asks"
@@ -140,6 +143,11 @@ async def test_who_hung_up_while_we_were_away_has_left(monkeypatch: pytest.Monke
     desk.room.announce("caller", **HUNG_UP)
     desk.room.emit("reconnected")
     assert desk.left == ["human", "caller"], "as is announced"
+    desk.room.emit("reconnecting")
+    desk.room.take_away("caller")
+    desk.room.announce("caller", **HUNG_UP)
+    desk.room.emit("reconnected")
+    assert desk.left == ["human", "caller"], "once"
 
 
 async def test_nobody_is_looked_for_once_the_watch_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
