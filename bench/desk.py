@@ -17,7 +17,7 @@ import soxr
 from lab.ai import AiServices, AiSettings
 from lab.ai.engines import HEARING_RATE, SPEAKING_RATE, InstantEngine
 from lab.lab import AGENT_NAME, CALLER, FRONT_DESK, ROOT, ai_environment, wire
-from lab.play.judge import LEAK_FRAMES, OTHER, PILOTS, pilot_present, runs
+from lab.play.judge import OTHER, PILOTS, pilot_present, runs
 from lab.play.worker import WorkerProcess
 from lab.server import LabServer, ServerSettings
 from lab.server.settings import Edition
@@ -33,6 +33,8 @@ REQUEST = "I have a question about my bill. Can I speak to a person please?"
 RINGING_TIMEOUT = 5
 CLEAN_UP = 2.0
 """Seconds: law 4."""
+LEAK_FRAMES = 4
+"""Looks in a row (80 ms) that make a leak: less than among voices, since what is said here is tones, none near a pilot."""
 SENTENCE = 4.0
 """Seconds: longer than what is waited for takes to be said, by the instant speech."""
 
