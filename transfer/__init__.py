@@ -13,6 +13,7 @@ from transfer.outcome import AttemptRecord, TransferReason, WarmTransferError, W
 from transfer.presence import Departures, present_in
 from transfer.redaction import Redact, keep_all, redact
 from transfer.server_api import delete_room
+from transfer.target import Target
 from transfer.task import WarmTransferTask
 from transfer.twilio import TwilioConnectorWarmTransferTask
 
@@ -24,6 +25,7 @@ __all__ = [
     "Destination",
     "Phase",
     "Redact",
+    "Target",
     "TransferEvent",
     "TransferReason",
     "TwilioConnectorWarmTransferTask",

@@ -116,6 +116,8 @@ class Attempt:
         """Whoever picked up has said something and paused."""
         self._words = asyncio.Event()
         """Something that was said has become words, and they were no machine's."""
+        self._briefed = asyncio.Event()
+        """A person is there, and the briefing begins."""
         self._closing: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -247,7 +249,7 @@ class Attempt:
         opener = asyncio.create_task(self._open_briefing())
         reminder = asyncio.create_task(self._remind())
         try:
-            async with asyncio.timeout(self.options.deadline):
+            async with asyncio.timeout(self.destination.person_timeout or self.options.deadline) as self._deadline:
                 decision = await self.consult.decision()
         except TimeoutError:
             decision = WarmTransferError(self._why_undecided())
@@ -259,8 +261,11 @@ class Attempt:
             raise decision
 
     def _why_undecided(self) -> TransferReason:
-        assert self.consult.agent
-        return TransferReason.CONSULT_DEADLINE if self.consult.agent.spoken_to else TransferReason.NOBODY_SPOKE
+        agent = self.consult.agent
+        assert agent
+        # Music and announcements are no person.
+        waited_for_one = self.destination.person_timeout is not None and not agent.briefed
+        return TransferReason.NOBODY_SPOKE if waited_for_one or not agent.spoken_to else TransferReason.CONSULT_DEADLINE
 
     def _repeat(self) -> None:
         self._repeating = asyncio.create_task(self._say_briefing())
@@ -292,7 +297,10 @@ class Attempt:
         while agent.answerer is not None and not agent.decision.done():
             await self._wait_for_a_person(agent)
         await self.briefing.settle(BRIEFING_GRACE)
+        if self.destination.person_timeout is not None:
+            self._deadline.reschedule(asyncio.get_running_loop().time() + self.options.deadline)
         agent.briefed = True
+        self._briefed.set()
         await self._say_briefing()
 
     async def _say_opening(self) -> None:
@@ -348,6 +356,8 @@ class Attempt:
 
     async def _remind(self) -> None:
         """Before the deadline, the human hears once that the caller waits."""
+        if self.destination.person_timeout is not None:
+            await self._briefed.wait()
         await asyncio.sleep(max(self.options.deadline - DEADLINE_WARNING, self.options.deadline / 2))
         assert self.consult.agent
         if self.consult.agent.briefed and not self.consult.agent.decision.done():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -10,13 +11,20 @@ from livekit import api
 from livekit.agents import JobContext
 
 from transfer.consult import Consult
-from transfer.outcome import from_dial_error
+from transfer.masking import mask
+from transfer.outcome import TransferReason, from_dial_error
 from transfer.server_api import API_ERRORS
+from transfer.target import Target
+
+logger = logging.getLogger("transfer")
 
 API_GRACE = 5.0
 """Seconds beyond the ringing timeout that the server has to answer our request; it answers at once when the time is over."""
 DEFAULT_RINGING = 80.0
 """Seconds that livekit-sip rings when it is told no limit."""
+URI_CALLER = "front-desk"
+"""Who calls, towards the host of a SIP URI, where no caller ID is given: an inline trunk has no number of its own, and the
+server dials nobody without one ("no numbers on outbound trunk")."""
 STATUS_GRACE = 2.0
 """Seconds that the call status may lag behind the server's answer."""
 
@@ -26,13 +34,16 @@ class Destination:
     """Whom to dial."""
 
     sip_call_to: str
-    """A number, or a SIP URI."""
+    """A number, an extension behind the trunk, or a SIP URI: that is dialled over an inline trunk to its host."""
     name: str = ""
     """For events and reports; what a person calls it, such as "billing"."""
     dtmf: str = ""
     """Keys to send after the answer, such as an extension; `w` waits half a second."""
     ringing_timeout: float | None = None
     """Seconds until a phone that nobody answers is given up; None: the server's limit."""
+    person_timeout: float | None = None
+    """Seconds from pick-up until a person speaks: a queue may play music for minutes. None: until the consult's deadline,
+    which otherwise begins when the person is there."""
 
     @property
     def label(self) -> str:
@@ -58,10 +69,11 @@ class Line:
 
     async def dial(self, job: JobContext, destination: Destination, consult: Consult) -> None:
         """Cancelling it does not stop a phone that rings: closing the consult does."""
+        target = Target.parse(destination.sip_call_to)
         request = api.CreateSIPParticipantRequest(
-            sip_trunk_id=self.trunk_id or "",
-            sip_call_to=destination.sip_call_to,
-            sip_number=self.number,
+            sip_trunk_id="" if target.host else self.trunk_id or "",
+            sip_call_to=target.user,
+            sip_number=self.number or (URI_CALLER if target.host else ""),
             room_name=consult.room_name,
             participant_identity=consult.human_identity,
             wait_until_answered=True,
@@ -70,7 +82,9 @@ class Line:
         )
         if destination.ringing_timeout is not None:
             request.ringing_timeout.FromMilliseconds(int(destination.ringing_timeout * 1000))
-        if self.connection is not None:
+        if target.host:
+            request.trunk.CopyFrom(target.connection(self.connection))
+        elif self.connection is not None:
             request.trunk.CopyFrom(self.connection)
         limit = (destination.ringing_timeout or DEFAULT_RINGING) + API_GRACE
         try:
@@ -78,7 +92,13 @@ class Line:
                 await consult.create_room()
                 await job.api.sip.create_sip_participant(request, timeout=limit)
         except API_ERRORS as error:
-            raise from_dial_error(error) from error
+            failure = from_dial_error(error)
+            if failure.reason is TransferReason.TRUNK_ERROR:  # the caller hears that; the owner has to mend it
+                status = (
+                    f"SIP {failure.sip_status_code} {failure.sip_status}" if failure.sip_status_code else failure.detail
+                )
+                logger.error("the telephone line for transfers refused a call: %s", mask(status))
+            raise failure from error
         # Our own connection to the room may still be on its way; the server's answer is enough then.
         try:
             async with asyncio.timeout(STATUS_GRACE):

@@ -17,22 +17,29 @@ VARIABLE = "WARM_TRANSFER_NO_MOVE"
 """Set by the first process that imports this, which is the worker's."""
 
 if VARIABLE not in os.environ:
-    os.environ[VARIABLE] = str(Path(tempfile.gettempdir()) / f"warm-transfer-{os.getpid()}-{secrets.token_hex(4)}")
-    atexit.register(lambda: _clear(Path(os.environ[VARIABLE])))
+    with contextlib.suppress(OSError):  # no folder can be written to: each call asks anew
+        os.environ[VARIABLE] = str(Path(tempfile.gettempdir()) / f"warm-transfer-{os.getpid()}-{secrets.token_hex(4)}")
+        atexit.register(lambda: _clear(Path(os.environ[VARIABLE])))
 
 
 def may_move(url: str) -> bool:
     """False once the server at `url` has said that it cannot."""
-    return not _note(url).exists()
+    note = _note(url)
+    return note is None or not note.exists()
 
 
 def forget_move(url: str) -> None:
     """The server at `url` has said that it cannot."""
+    note = _note(url)
     with contextlib.suppress(OSError):  # a read-only disk: the next call asks again, which takes some 20 ms
-        _note(url).touch()
+        if note is not None:
+            note.touch()
 
 
-def _note(url: str) -> Path:
+def _note(url: str) -> Path | None:
+    """None without a folder to write to."""
+    if VARIABLE not in os.environ:
+        return None
     return Path(f"{os.environ[VARIABLE]}-{hashlib.sha256(url.encode()).hexdigest()[:12]}")
 
 

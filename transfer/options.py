@@ -15,6 +15,7 @@ from livekit.agents.voice.turn import TurnDetectionMode, TurnHandlingOptions
 
 from transfer import prompts
 from transfer.dial import Destination, Line
+from transfer.target import Target
 
 
 def resolve_instructions(
@@ -76,10 +77,11 @@ def destinations(
     destinations: Sequence[Destination],
     dtmf: NotGivenOr[str | None],
     ringing_timeout: NotGivenOr[float | None],
+    person_timeout: float | None,
 ) -> list[Destination]:
-    """One by `sip_call_to`, or those given; `dtmf` and `ringing_timeout` are the defaults of those without their own.
+    """One by `sip_call_to`, or those given; `dtmf` and the two timeouts are the defaults of those without their own.
 
-    ValueError when there is none, or when both ways are used.
+    ValueError when there is none, when both ways are used, or for a SIP URI that cannot be dialled.
     """
     if sip_call_to and destinations:
         raise ValueError("`sip_call_to` and `destinations` exclude each other: set one of them")
@@ -87,11 +89,15 @@ def destinations(
         raise ValueError("`sip_call_to` must be set")
     keys = (dtmf if is_given(dtmf) else None) or ""
     ringing = ringing_timeout if is_given(ringing_timeout) else None
-    return [
+    given = [
         replace(
             destination,
             dtmf=destination.dtmf or keys,
             ringing_timeout=destination.ringing_timeout if destination.ringing_timeout is not None else ringing,
+            person_timeout=destination.person_timeout if destination.person_timeout is not None else person_timeout,
         )
         for destination in destinations or [Destination(sip_call_to)]
     ]
+    for destination in given:
+        Target.parse(destination.sip_call_to)
+    return given

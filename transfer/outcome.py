@@ -93,11 +93,22 @@ class WarmTransferError(ToolError):
 
 _SIP_REASONS = {
     TransferReason.BUSY: (486, 600),
-    TransferReason.NO_ANSWER: (408,),
-    TransferReason.DECLINED_BY_PHONE: (403, 603, 607, 608),
-    TransferReason.WRONG_NUMBER: (404, 410, 484, 604),
-    TransferReason.TRUNK_ERROR: (401, 407),
+    TransferReason.NO_ANSWER: (408, 480, 487),
+    TransferReason.DECLINED_BY_PHONE: (603, 607, 608),
+    TransferReason.WRONG_NUMBER: (404, 410, 484, 485, 604),
 }
+"""What a telephone, or the network on its behalf, says of the one who was called (RFC 3261, 8197, 8688)."""
+_ABOUT_THE_LINE = frozenset({*range(400, 500), *range(500, 600), 606})
+"""Every other refusal is about us: credentials (401, 407), a caller ID or country that is not allowed (403), a codec
+(488), a provider that is full or out of order (503). The colleague has not heard of the call."""
+
+
+def from_sip_status(status: int) -> TransferReason:
+    """Why a call failed, by the final SIP status of its INVITE."""
+    for reason, codes in _SIP_REASONS.items():
+        if status in codes:
+            return reason
+    return TransferReason.TRUNK_ERROR if status in _ABOUT_THE_LINE else TransferReason.UNREACHABLE
 
 
 GO_ON_AFTER = frozenset(
@@ -127,15 +138,19 @@ def from_dial_error(error: Exception) -> WarmTransferError:
     """
     if isinstance(error, api.SipCallError) and error.sip_status_code:
         status = int(error.sip_status_code)
-        reason = next((r for r, codes in _SIP_REASONS.items() if status in codes), TransferReason.UNREACHABLE)
-        return WarmTransferError(reason, sip_status_code=status, sip_status=error.sip_status)
+        return WarmTransferError(from_sip_status(status), sip_status_code=status, sip_status=error.sip_status)
     if isinstance(error, api.TwirpError):
         if error.code in ("canceled", "deadline_exceeded"):
             return WarmTransferError(TransferReason.NO_ANSWER)
         # A trunk without the credentials that the other side wants is "unknown", told by its words alone.
-        if error.code in ("not_found", "invalid_argument", "unauthenticated", "permission_denied") or (
-            "auth required" in error.message
-        ):
+        # "failed_precondition": a trunk without numbers.
+        if error.code in (
+            "not_found",
+            "invalid_argument",
+            "unauthenticated",
+            "permission_denied",
+            "failed_precondition",
+        ) or ("auth required" in error.message):
             return WarmTransferError(TransferReason.TRUNK_ERROR, error.message)
         return WarmTransferError(TransferReason.UNREACHABLE, error.message)
     if isinstance(error, TimeoutError):

@@ -80,6 +80,7 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         bridge: BridgeKind = "auto",
         introduction: str | None = None,
         after_bridge: AfterBridge = "end",
+        person_timeout: float | None = None,
         consult_deadline: float = DEFAULT_CONSULT_DEADLINE,
         voicemail_message: str = "",
         redact: Redact = redact_secrets,
@@ -88,7 +89,8 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         """The stock task's parameters, with its meanings and defaults, and ours after them.
 
         Args:
-            sip_call_to: Number or SIP URI of the human agent.
+            sip_call_to: Number of the human agent, their extension behind the trunk, or their SIP URI; a URI is dialled over an
+                inline trunk to its host, with the credentials of `sip_connection` where that names the same host.
             sip_trunk_id: Stored outbound trunk; LIVEKIT_SIP_OUTBOUND_TRUNK when not given.
             sip_connection: Inline trunk; wins over the environment's.
             sip_number: Caller ID; LIVEKIT_SIP_NUMBER when not given, the trunk's when empty.
@@ -101,8 +103,8 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
             tools: More tools for that agent; one with the name of ours takes its place.
             extra_instructions: Appended to the default instructions.
             target_phone_number: Old name of `sip_call_to`.
-            destinations: Instead of `sip_call_to`: several, for one hold. `dtmf` and `ringing_timeout` count for those
-                that have none of their own.
+            destinations: Instead of `sip_call_to`: several, for one hold. `dtmf`, `ringing_timeout` and `person_timeout` count
+                for those that have none of their own.
             dial_order: One after the other, or all at once: the first to accept gets the call, the others are told so.
             go_on_after: Failures of one destination that leave the others their chance; any other ends the transfer.
             hold_limit: Seconds on hold after which the transfer is given up; None: no limit of its own.
@@ -115,6 +117,8 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
             after_bridge: When the human hangs up and the caller stays, the call ends ("end"). Or the task returns only
                 then ("return"), so that the agent can go on with the caller; `ended_by` of the result tells who hung up
                 first. Or the agent leaves the room and the line is not watched ("leave").
+            person_timeout: Seconds from pick-up until a person speaks, where a queue with music comes first; the deadline then
+                begins when they do. None: no limit but the deadline.
             consult_deadline: Seconds from pick-up until the human must have decided.
             voicemail_message: Said to a voicemail after its beep, such as who called and the number to call back; nothing
                 about the caller belongs there. Empty: it is hung up on. The caller does not wait for it.
@@ -122,7 +126,7 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
             on_event: Called with each TransferEvent.
 
         Raises:
-            ValueError: No target or two ways of naming it, or neither trunk nor connection.
+            ValueError: No target or two ways of naming it, a SIP URI that cannot be dialled, or neither trunk nor connection.
             WarmTransferError: From awaiting it: a ToolError that tells the model why the transfer failed.
         """
         if extra_instructions and is_given(instructions):
@@ -132,6 +136,7 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
             destinations=destinations,
             dtmf=dtmf,
             ringing_timeout=ringing_timeout,
+            person_timeout=person_timeout,
         )
         self._redact = redact
         self._history = brief.conversation(chat_ctx if is_given(chat_ctx) else None, redact)

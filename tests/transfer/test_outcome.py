@@ -16,25 +16,29 @@ def sip_error(status: int, reason: str, code: str = "resource_exhausted") -> api
     return api.SipCallError(code, reason, status=429, metadata={"sip_status_code": str(status), "sip_status": reason})
 
 
-@pytest.mark.parametrize(
-    ("status", "reason"),
-    [
-        (486, TransferReason.BUSY),
-        (600, TransferReason.BUSY),
-        (480, TransferReason.UNREACHABLE),
-        (408, TransferReason.NO_ANSWER),
-        (603, TransferReason.DECLINED_BY_PHONE),
-        (403, TransferReason.DECLINED_BY_PHONE),
-        (401, TransferReason.TRUNK_ERROR),
-        (404, TransferReason.WRONG_NUMBER),
-        (410, TransferReason.WRONG_NUMBER),
-        (503, TransferReason.UNREACHABLE),
-        (500, TransferReason.UNREACHABLE),
-    ],
-)
+NOBODY = TransferReason.NO_ANSWER
+LINE = TransferReason.TRUNK_ERROR
+STATUSES = {
+    TransferReason.BUSY: (486, 600),
+    NOBODY: (408, 480, 487),
+    TransferReason.DECLINED_BY_PHONE: (603, 607, 608),
+    TransferReason.WRONG_NUMBER: (404, 410, 484, 485, 604),
+    LINE: (400, 401, 402, 403, 405, 406, 407, 415, 420, 423, 433, 438, 481, 482, 483, 488, 493, 499),
+    TransferReason.UNREACHABLE: (300, 302, 380, 605),
+}
+
+
+@pytest.mark.parametrize(("status", "reason"), [(code, reason) for reason, codes in STATUSES.items() for code in codes])
 def test_a_sip_status_tells_why(status: int, reason: TransferReason) -> None:
     outcome = from_dial_error(sip_error(status, "Words"))
     assert (outcome.reason, outcome.sip_status_code, outcome.sip_status) == (reason, status, "Words")
+
+
+@pytest.mark.parametrize("status", [401, 403, 407, 488, 500, 502, 503, 504, 513, 606])
+def test_a_provider_s_refusal_is_our_line_s_trouble_and_no_colleague_s(status: int) -> None:
+    outcome = from_dial_error(sip_error(status, "Words"))
+    assert (outcome.reason, outcome.sip_status_code) == (LINE, status)
+    assert "colleague" not in outcome.message
 
 
 @pytest.mark.parametrize(
@@ -45,6 +49,7 @@ def test_a_sip_status_tells_why(status: int, reason: TransferReason) -> None:
         ("not_found", TransferReason.TRUNK_ERROR),
         ("invalid_argument", TransferReason.TRUNK_ERROR),
         ("unauthenticated", TransferReason.TRUNK_ERROR),
+        ("failed_precondition", TransferReason.TRUNK_ERROR),
         ("unavailable", TransferReason.UNREACHABLE),
         ("unknown", TransferReason.UNREACHABLE),
     ],
