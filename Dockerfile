@@ -20,4 +20,5 @@ COPY --from=build --chown=10001:10001 /app /app
 COPY --chown=10001:10001 . .
 USER 10001
 EXPOSE 8081
-CMD ["python", "agent.py", "start"]
+# The way that lasts: LiveKit's own start, which finds `server` in agent.py. With a read-only root, mount a tmpfs at /tmp.
+CMD ["python", "-m", "livekit.agents", "start", "agent.py"]

@@ -1,5 +1,7 @@
 """The front desk as a LiveKit agent worker.
 
+    python -m livekit.agents start agent.py           as the image starts it
+    lk agent dev | console | simulate                 LiveKit's command line, which looks for `server`
     python agent.py dev | start | console | download-files
 
 Reads top to bottom in the order in which a call happens.
@@ -9,18 +11,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 
-from dotenv import load_dotenv
-from livekit.agents import AgentServer, AgentSession, ErrorEvent, JobContext, JobProcess, cli
+from livekit import rtc
+from livekit.agents import AgentSession, ErrorEvent, JobContext, JobProcess, cli
+from livekit.agents.__main__ import main as livekit_agents
 from livekit.agents.voice.room_io import RoomOptions
 
 from frontdesk.logs import mask_all_logs
 from frontdesk.pipeline import Pipeline, make_pipeline
-from frontdesk.problems import ConfigurationError
 from frontdesk.profile import read_profile
 from frontdesk.receptionist import FrontDeskAgent
-from frontdesk.settings import check_port, read_settings
+from frontdesk.recording import Recording
+from frontdesk.settings import Settings, read_settings
+from frontdesk.worker import FrontDeskServer
 from transfer import Departures, delete_room, present_in, prompts
 
 logger = logging.getLogger("frontdesk")
@@ -32,14 +37,28 @@ APOLOGY_LIMIT = 8.0
 def prewarm(process: JobProcess) -> None:
     """Before a call comes: what takes long is loaded once in each job process."""
     mask_all_logs()
-    settings = read_settings()
-    process.userdata["profile"] = read_profile(settings.profile_path)
+    settings = read_settings(mode="console")  # checked when the worker ran; what only a server needs is there or not
+    process.userdata["settings"] = settings
+    process.userdata["profile"] = read_profile(settings.profile_path, dials_numbers_only=settings.dials_numbers_only)
     process.userdata["pipeline"] = make_pipeline(settings)
 
 
+server = FrontDeskServer(prewarm)
+
+
+async def keep_recording(job: JobContext) -> None:
+    """After the call: the job's own folder, with the recording in it, is about to be deleted."""
+    await Recording.by(job.proc.userdata["settings"]).copy_out(job)
+
+
+@server.rtc_session(agent_name=server.agent_name, on_request=server.accept, on_session_end=keep_recording)
 async def answer(job: JobContext) -> None:
     """A caller is in the room: the agent joins, which answers the phone, and greets."""
+    settings: Settings = job.proc.userdata["settings"]
     pipeline: Pipeline = job.proc.userdata["pipeline"]
+    recording = Recording.by(settings)
+    if not job.is_fake_job() and await is_stranger(job):
+        return
     session: AgentSession[None] = AgentSession(
         stt=pipeline.stt,
         llm=pipeline.llm,
@@ -50,6 +69,7 @@ async def answer(job: JobContext) -> None:
 
     async def apologise_and_hang_up() -> None:
         """The agent cannot go on: nobody is left in silence."""
+        recording.mark(job, success=False, reason="a model failed")
         try:
             async with asyncio.timeout(APOLOGY_LIMIT):
                 await session.say(prompts.read("frontdesk/apology.txt"), allow_interruptions=False)
@@ -72,37 +92,61 @@ async def answer(job: JobContext) -> None:
     session.on("error", on_error)
     Departures(job, on_caller_left)
     await session.start(
-        agent=FrontDeskAgent(job.proc.userdata["profile"]),
+        agent=FrontDeskAgent(job.proc.userdata["profile"], settings.outbound, recording),
         room=job.room,
         room_options=RoomOptions(delete_room_on_close=False),
+        record=recording.is_on,
     )
 
 
-def make_server() -> AgentServer:
-    """The worker; ConfigurationError when the environment or frontdesk.toml is wrong."""
-    settings = read_settings()
-    read_profile(settings.profile_path)
-    check_port(settings.health_port)
-    server = AgentServer(
-        load_threshold=settings.load_threshold,
-        port=settings.health_port,
-        setup_fnc=prewarm,
-    )
-    server.rtc_session(answer, agent_name=settings.agent_name)
-    return server
+async def is_stranger(job: JobContext) -> bool:
+    """Hangs up on a SIP caller who came over no trunk, before the call is answered. True when there is nobody to serve.
 
-
-def main() -> None:
-    load_dotenv()
-    mask_all_logs()
-    needs_no_settings = {"download-files", "--help", "--version"} & set(sys.argv[1:]) or len(sys.argv) == 1
+    A dispatch rule without a trunk lets in whoever finds the SIP port; scanners dial it all day.
+    """
+    await job.connect()
     try:
-        server = AgentServer() if needs_no_settings else make_server()
-    except ConfigurationError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+        caller = await job.wait_for_participant()
+    except RuntimeError:  # the room has ended before anybody was there
+        return True
+    is_sip = caller.kind == rtc.ParticipantKind.PARTICIPANT_KIND_SIP
+    if not is_sip or caller.attributes.get("sip.trunkID"):
+        return False
+    logger.warning("a call that came over no trunk is ended: name the inbound trunk in the dispatch rule (README)")
+    await delete_room(job.api, job.room.name)
+    job.shutdown("the call came over no trunk")
+    return True
+
+
+def main(arguments: list[str]) -> int | None:
+    """`start` and `dev` go the way of `python -m livekit.agents`, which lasts; LiveKit's older command line has the rest."""
+    mode, options = (arguments[0] if arguments else ""), arguments[1:]
+    if mode == "download-files":
+        return livekit_agents([mode])
+    if mode in ("start", "dev"):
+        sys.modules["agent"] = sys.modules[__name__]  # found by its name, this file is not run a second time
+        return livekit_agents(["start", __file__, *_start_options(mode, options)])
+    if mode == "console" and not {"--help", "--list-devices"} & set(options):
+        server.check(devmode=True, unregistered=True)  # before the older command line prints and opens the microphone
     cli.run_app(server)
+    return None
+
+
+def _start_options(mode: str, options: list[str]) -> list[str]:
+    """The older command line's options and variables, as the newer one takes them."""
+    options = [option for option in options if option not in ("--reload", "--no-reload")]
+    if mode == "dev":
+        os.environ["LIVEKIT_DEV_MODE"] = "1"
+        options.append("--dev")
+    if "--drain-timeout" in options[:-1]:
+        at = options.index("--drain-timeout")
+        _, seconds = options.pop(at), options.pop(at)
+        server.update_options(drain_timeout=int(seconds))
+    level = os.environ.get("LIVEKIT_LOG_LEVEL") or ("DEBUG" if mode == "dev" else "")
+    if level and "--log-level" not in options:
+        options += ["--log-level", level.upper()]
+    return options
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

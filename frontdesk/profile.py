@@ -10,11 +10,13 @@ from typing import Any, get_args
 from zoneinfo import ZoneInfo
 
 from frontdesk.problems import ConfigurationError
-from transfer import AfterBridge
+from frontdesk.textfile import NotUtf8, read_text
+from transfer import AfterBridge, Target
 
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 E164 = re.compile(r"\+[1-9]\d{6,14}")
-SIP_URI = re.compile(r"sips?:[^@\s]+@[^@\s]+")
+EXTENSION = re.compile(r"\d{2,6}")
+"""Behind the company's own telephone system, which the trunk leads to."""
 HOURS = re.compile(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-4]):[0-5]\d")
 KEY = re.compile(r"[a-z][a-z0-9_]*")
 DEFAULT_RINGING_TIMEOUT = 20.0
@@ -30,10 +32,12 @@ class Destination:
     name: str
     department: str
     number: str
-    """E.164, or a SIP URI."""
+    """E.164, an extension behind the trunk, or a SIP URI."""
     ringing_timeout: float
     """Seconds."""
     dtmf: str
+    person_timeout: float | None
+    """Seconds from pick-up until a person speaks, for a number with a queue and its music; None: the consult's deadline."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +53,9 @@ class Profile:
     """Answers by question."""
     directory: dict[str, Destination]
     after_transfer: AfterBridge
+    """What happens when a colleague hangs up and the caller stays."""
     voicemail_message: str
     """What a colleague's voicemail is told; empty: nothing."""
-    """What happens when a colleague hangs up and the caller stays."""
 
     def facts(self) -> str:
         """What the model may tell a caller, a line each."""
@@ -99,16 +103,31 @@ class _Section:
             self.say(key, "is missing: write a text in quotes")
         return value.strip()
 
+    def seconds(self, key: str, least: float, most: float) -> float | None:
+        """None where the key is missing."""
+        value = self.table.get(key)
+        if value is None:
+            return None
+        if not isinstance(value, int | float) or isinstance(value, bool) or not least <= value <= most:
+            self.say(key, f"is {value!r}: write seconds from {least:g} to {most:g}")
+            return None
+        return float(value)
 
-def read_profile(path: Path) -> Profile:
-    """Raises ConfigurationError with one line for each thing that is wrong in the file."""
+
+def read_profile(path: Path, *, dials_numbers_only: bool = False) -> Profile:
+    """Raises ConfigurationError with one line for each thing that is wrong in the file.
+
+    `dials_numbers_only`: the way out to the telephone network (Twilio's connector) knows no extensions, URIs and keys.
+    """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(read_text(path))
     except OSError as error:
         raise ConfigurationError(
             [f"{path}: cannot be read ({error.strerror}): write it, or set FRONTDESK_TOML"]
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except NotUtf8 as error:
+        raise ConfigurationError([f"{path.name}: {error}"]) from None
+    except tomllib.TOMLDecodeError as error:
         raise ConfigurationError([f"{path.name}: is not TOML: {error}"]) from None
     root = _Section(path.name, "", table, [])
     root.only("business", "hours", "faq", "directory", "transfer")
@@ -120,7 +139,7 @@ def read_profile(path: Path) -> Profile:
         timezone=_timezone(business),
         hours=_hours(root.sub("hours")),
         faq=_faq(root),
-        directory=_directory(root.sub("directory")),
+        directory=_directory(root.sub("directory"), dials_numbers_only),
         after_transfer=_after_transfer(root.sub("transfer")),
         voicemail_message=_voicemail_message(root.sub("transfer")),
     )
@@ -168,42 +187,62 @@ def _faq(root: _Section) -> dict[str, str]:
     if not isinstance(entries, list):
         root.say("faq", "must be a list: write [[faq]] above each question")
         return {}
-    answers = {}
+    answers: dict[str, str] = {}
+    first: dict[str, int] = {}
     for number, entry in enumerate(entries, 1):
         section = _Section(root._file, f"faq {number}", entry, root.problems)
         section.only("question", "answer")
-        answers[section.text("question", required=True)] = section.text("answer", required=True)
+        question, answer = section.text("question", required=True), section.text("answer", required=True)
+        same = first.setdefault(" ".join(question.casefold().split()).rstrip("?!. "), number)
+        if question and same != number:
+            section.say("question", f"is that of faq {same} again: write both answers into one, or take one out")
+        answers[question] = answer
     return answers
 
 
-def _directory(section: _Section) -> dict[str, Destination]:
+def _directory(section: _Section, dials_numbers_only: bool) -> dict[str, Destination]:
     if not section.table:
         section.say("", "is empty: write at least one destination such as [directory.billing]")
-    return {key: _destination(key, section) for key in section.table}
+    return {key: _destination(key, section, dials_numbers_only) for key in section.table}
 
 
-def _destination(key: str, directory: _Section) -> Destination:
+def _destination(key: str, directory: _Section, dials_numbers_only: bool) -> Destination:
     section = directory.sub(key)
-    section.only("name", "department", "number", "ringing_timeout", "dtmf")
+    section.only("name", "department", "number", "ringing_timeout", "dtmf", "person_timeout")
     if not KEY.fullmatch(key):
         section.say("", "is no good key: write lower-case letters, digits and _ only")
     number = section.text("number", required=True)
-    if number and not (E164.fullmatch(number) or SIP_URI.fullmatch(number)):
-        section.say(
-            "number", f'is {number!r}: write it as "+12025550141", or a SIP URI such as "sip:sarah@pbx.example.com"'
-        )
-    timeout = section.table.get("ringing_timeout", DEFAULT_RINGING_TIMEOUT)
-    if not isinstance(timeout, int | float) or isinstance(timeout, bool) or not 5 <= timeout <= 80:
-        section.say("ringing_timeout", f"is {timeout!r}: write seconds from 5 to 80")
-        timeout = DEFAULT_RINGING_TIMEOUT
+    if number:
+        _check_number(number, section, dials_numbers_only)
     dtmf = section.text("dtmf")
     if not re.fullmatch(r"[0-9*#A-Dw]*", dtmf):
         section.say("dtmf", f'is {dtmf!r}: write keys 0-9 * # and w for half a second, such as "ww12#"')
+    elif dtmf and dials_numbers_only:
+        section.say("dtmf", "cannot be sent over Twilio's connector: take it out, or set a SIP trunk")
     return Destination(
         key,
         section.text("name", required=True),
         section.text("department", required=True),
         number,
-        float(timeout),
+        section.seconds("ringing_timeout", 5, 80) or DEFAULT_RINGING_TIMEOUT,
         dtmf,
+        section.seconds("person_timeout", 5, 3600),
     )
+
+
+def _check_number(number: str, section: _Section, dials_numbers_only: bool) -> None:
+    if E164.fullmatch(number):
+        return
+    if dials_numbers_only:
+        section.say("number", f'is {number!r}, and Twilio\'s connector dials numbers only: write it as "+12025550141"')
+        return
+    try:
+        is_uri = Target.parse(number).host != ""
+    except ValueError:
+        is_uri = False
+    if not is_uri and not EXTENSION.fullmatch(number):
+        section.say(
+            "number",
+            f'is {number!r}: write it as "+12025550141", an extension behind your trunk such as "500", or a SIP URI such as '
+            '"sip:sarah@pbx.example.com"',
+        )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
-from livekit.agents import Agent, RunContext, StopResponse, ToolError, function_tool
+from livekit.agents import Agent, AgentSession, RunContext, StopResponse, ToolError, function_tool, get_job_context
 
-from frontdesk.profile import Profile
-from transfer import TransferReason, WarmTransferError, WarmTransferTask, prompts
+from frontdesk.outbound import Outbound
+from frontdesk.profile import Destination, Profile
+from frontdesk.recording import Recording
+from transfer import Phase, TransferEvent, TransferReason, WarmTransferError, WarmTransferResult, prompts
 
 logger = logging.getLogger("frontdesk")
 
@@ -16,8 +19,12 @@ logger = logging.getLogger("frontdesk")
 class FrontDeskAgent(Agent):
     """Greets, answers from the profile, and puts callers through to those in the directory and to nobody else."""
 
-    def __init__(self, profile: Profile) -> None:
+    def __init__(self, profile: Profile, outbound: Outbound | None, recording: Recording) -> None:
+        """`outbound` is None where nobody can be called: in the console."""
         self._profile = profile
+        self._outbound = outbound
+        self._recording = recording
+        self._ending_recording: asyncio.Task[None] | None = None
         super().__init__(
             instructions=prompts.read(
                 "frontdesk/receptionist.txt",
@@ -30,6 +37,8 @@ class FrontDeskAgent(Agent):
 
     async def on_enter(self) -> None:
         greeting = prompts.read("frontdesk/greeting.txt", business=self._profile.name)
+        if self._recording.is_on:
+            greeting = f"{prompts.read('frontdesk/recorded.txt')} {greeting}"
         self.session.say(greeting, allow_interruptions=False)
 
     def _transfer_tool(self) -> Any:
@@ -65,23 +74,19 @@ class FrontDeskAgent(Agent):
         if entry is None:
             known = ", ".join(self._profile.directory)
             raise ToolError(f"There is no destination {destination!r}. Use one of: {known}.")
+        if self._outbound is None:
+            raise ToolError("Nobody can be called from here: this conversation is not on a telephone.")
         await context.session.say(prompts.read("frontdesk/before_transfer.txt"), allow_interruptions=False)
         try:
-            result = await WarmTransferTask(
-                sip_call_to=entry.number,
-                ringing_timeout=entry.ringing_timeout,
-                dtmf=entry.dtmf or None,
-                chat_ctx=self.chat_ctx,
-                introduction=prompts.read("frontdesk/introduction.txt"),
-                after_bridge=self._profile.after_transfer,
-                voicemail_message=self._profile.voicemail_message,
-            )
+            result = await self._transfer(context.session, entry, self._outbound)
         except WarmTransferError as error:
             # What comes now may be interrupted again; else the caller's words over it are thrown away.
             context.speech_handle.allow_interruptions = True
+            self._recording.mark(get_job_context(), success=False, reason=f"transfer: {error.reason}")
             if error.reason is TransferReason.CALLER_HUNG_UP:
                 raise StopResponse() from None
             raise
+        self._recording.mark(get_job_context(), success=True, reason="transfer: connected")
         if result.ended_by == "human":
             # A fixed sentence: the caller does not wait for a model.
             context.session.say(prompts.read("frontdesk/anything_else.txt"))
@@ -89,3 +94,23 @@ class FrontDeskAgent(Agent):
             # The two talk, or both have gone: the session ends, and with it every stream to a model.
             context.session.shutdown(drain=False)
         raise StopResponse()
+
+    async def _transfer(self, session: AgentSession, entry: Destination, outbound: Outbound) -> WarmTransferResult:
+        def on_event(event: TransferEvent) -> None:
+            if event.phase is Phase.BRIDGED:
+                self._ending_recording = asyncio.create_task(self._recording.end(session))
+
+        introduction = prompts.read("frontdesk/introduction.txt")
+        if self._recording.is_on:
+            introduction = f"{introduction} {prompts.read('frontdesk/recording_ended.txt')}"
+        return await outbound.transfer(
+            entry.number,
+            ringing_timeout=entry.ringing_timeout,
+            dtmf=entry.dtmf or None,
+            person_timeout=entry.person_timeout,
+            chat_ctx=self.chat_ctx,
+            introduction=introduction,
+            after_bridge=self._profile.after_transfer,
+            voicemail_message=self._profile.voicemail_message,
+            on_event=on_event,
+        )

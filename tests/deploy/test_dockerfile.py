@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -44,7 +45,7 @@ def test_it_is_two_stage_non_root_and_fetches_models_before_the_code_comes() -> 
     download = next(n for n, text in enumerate(texts) if "livekit.agents download-files" in text)
     code = next(n for n, (kind, text) in enumerate(STEPS) if kind == "COPY" and text.endswith(". ."))
     assert install < download < code
-    assert STEPS[-1] == ("CMD", '["python", "agent.py", "start"]')
+    assert STEPS[-1] == ("CMD", '["python", "-m", "livekit.agents", "start", "agent.py"]')
 
 
 def test_only_the_worker_gets_into_the_image() -> None:
@@ -104,8 +105,9 @@ async def test_the_worker_starts_there_and_registers_under_its_name(image: Path)
             "WORKER_HEALTH_PORT": "0",
         }
         log = (image / "worker.log").open("wb")
+        python, *arguments = json.loads(STEPS[-1][1])
         worker = await asyncio.create_subprocess_exec(
-            image / ".venv" / "bin" / "python", "agent.py", "start", cwd=image, env=environment, stdout=log, stderr=log
+            image / ".venv" / "bin" / python, *arguments, cwd=image, env=environment, stdout=log, stderr=log
         )
         try:
             names = lambda: [w.agent_name for w in server.dispatcher.workers.values()]  # noqa: E731

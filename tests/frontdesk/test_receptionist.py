@@ -10,16 +10,21 @@ from unittest.mock import AsyncMock, MagicMock
 import pytest
 from livekit.agents import ToolError
 
-from frontdesk import receptionist
 from frontdesk.logs import mask_all_logs
-from frontdesk.profile import read_profile
+from frontdesk.outbound import StoredTrunk
+from frontdesk.profile import Profile, read_profile
 from frontdesk.receptionist import FrontDeskAgent
+from frontdesk.recording import Recording
 
 PROFILE = read_profile(Path(__file__).resolve().parents[2] / "frontdesk.toml")
 
 
+def front_desk(profile: Profile = PROFILE, outbound: Any = None) -> FrontDeskAgent:
+    return FrontDeskAgent(profile, outbound, Recording(False, Path("/nowhere")))
+
+
 async def test_the_model_can_name_the_directory_s_keys_and_sees_no_number() -> None:
-    agent = FrontDeskAgent(PROFILE)
+    agent = front_desk()
     (tool,) = agent.tools
     schema: dict[str, Any] = tool.info.raw_schema  # type: ignore[union-attr]
     assert schema["parameters"]["properties"]["destination"]["enum"] == ["billing", "sales", "support"]
@@ -28,14 +33,21 @@ async def test_the_model_can_name_the_directory_s_keys_and_sees_no_number() -> N
 
 
 @pytest.mark.parametrize("asked", ["+19005550199", "the president", "", "billing "])
-async def test_what_is_not_in_the_directory_is_never_dialled(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    dialled = MagicMock()
-    monkeypatch.setattr(receptionist, "WarmTransferTask", dialled)
+async def test_what_is_not_in_the_directory_is_never_dialled(asked: str) -> None:
+    outbound = MagicMock(spec=StoredTrunk)
     context = MagicMock()
     context.session.say = AsyncMock()
     with pytest.raises(ToolError, match="Use one of: billing, sales, support"):
-        await FrontDeskAgent(PROFILE).transfer_to_human(asked, context)
-    dialled.assert_not_called()
+        await front_desk(outbound=outbound).transfer_to_human(asked, context)
+    outbound.transfer.assert_not_called()
+
+
+async def test_the_console_calls_nobody_and_says_so() -> None:
+    context = MagicMock()
+    context.session.say = AsyncMock()
+    with pytest.raises(ToolError, match="not on a telephone"):
+        await front_desk(outbound=None).transfer_to_human("billing", context)
+    context.session.say.assert_not_called()
 
 
 def test_numbers_and_transcripts_are_masked_wherever_they_stand_in_a_log_record(
