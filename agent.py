@@ -57,6 +57,7 @@ async def answer(job: JobContext) -> None:
     settings: Settings = job.proc.userdata["settings"]
     pipeline: Pipeline = job.proc.userdata["pipeline"]
     recording = Recording.by(settings)
+    recording.begin(job)
     if not job.is_fake_job() and await is_stranger(job):
         return
     session: AgentSession[None] = AgentSession(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from livekit.agents import AgentSession, JobContext
+from livekit.agents.voice.agent_session import RecordingOptions
 
 from frontdesk.livekit_adapter import end_audio_recording
 from frontdesk.settings import Settings
@@ -34,6 +35,11 @@ class Recording:
     @classmethod
     def by(cls, settings: Settings) -> Recording:
         return cls(settings.records, settings.recording_folder)
+
+    def begin(self, job: JobContext) -> None:
+        """Off also means that the log of a job that fails early is not uploaded, whatever the Cloud project's switch says."""
+        if not self.is_on:
+            job.init_recording(RecordingOptions(audio=False, traces=False, logs=False, transcript=False))
 
     async def end(self, session: AgentSession) -> None:
         """Stops the audio for the rest of the call: what caller and colleague say to each other is theirs."""

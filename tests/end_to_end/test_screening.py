@@ -115,6 +115,41 @@ async def test_a_machine_is_not_briefed_because_it_cannot_be_heard_yet(
     assert nothing_told(call)
 
 
+def music(seconds: float) -> np.ndarray:
+    """As a queue plays it: loud, without pause, and no words."""
+    time = np.arange(int(seconds * g711.RATE)) / g711.RATE
+    chord = sum(np.sin(2 * np.pi * hertz * time) for hertz in (262, 330, 392))
+    return (3000 * chord * (0.6 + 0.4 * np.sin(2 * np.pi * 3 * time))).astype(np.int16)
+
+
+async def on_hold_in_a_queue(desk: Desk, seconds: float, **parameters: float) -> Call:
+    desk.order("ours", **{"sip_call_to": HUMAN, **parameters})  # type: ignore[arg-type]
+    call = desk.call()
+    await call.ask_for_a_person(agent.GREETING)
+    await call.human.wait_for("answered", LIMIT)
+    call.human.say(music(seconds))
+    return call
+
+
+async def test_a_queue_may_play_music_for_longer_than_a_person_may_take_to_decide(desk: Desk) -> None:
+    call = await on_hold_in_a_queue(desk, 6.0, person_timeout=60, consult_deadline=5)
+    await call.human.spoken()
+    assert nothing_told(call)
+    call.say(call.human, "Support, this is Sarah.")
+    await call.hears(call.human, ABOUT_THE_CALLER)
+    report = await desk.report()
+    assert report["outcome"] == "consult_deadline"  # which began when she was there
+    assert report["attempts"][0]["seconds"]["brief"] > 4
+
+
+async def test_a_queue_in_which_nobody_comes_is_given_up_after_its_own_time(desk: Desk) -> None:
+    call = await on_hold_in_a_queue(desk, 30.0, person_timeout=6, consult_deadline=60)
+    report = await desk.report()
+    assert report["outcome"] == "nobody_spoke"
+    assert nothing_told(call)
+    assert 5 < report["ended"] - call.phase_time("answered") < 12
+
+
 async def test_a_voicemail_is_left_a_message_while_the_caller_is_told(desk: Desk) -> None:
     message = "This is Northwind. Please call us back."
     call = await picked_up_with(desk, VOICEMAIL, voicemail_message=message)
