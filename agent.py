@@ -58,7 +58,7 @@ async def answer(job: JobContext) -> None:
     pipeline: Pipeline = job.proc.userdata["pipeline"]
     recording = Recording.by(settings)
     recording.begin(job)
-    if not job.is_fake_job() and await is_stranger(job):
+    if not job.is_fake_job() and await is_stranger(job, welcome=settings.answers_without_trunk):
         return
     session: AgentSession[None] = AgentSession(
         stt=pipeline.stt,
@@ -100,7 +100,7 @@ async def answer(job: JobContext) -> None:
     )
 
 
-async def is_stranger(job: JobContext) -> bool:
+async def is_stranger(job: JobContext, *, welcome: bool) -> bool:
     """Hangs up on a SIP caller who came over no trunk, before the call is answered. True when there is nobody to serve.
 
     A dispatch rule without a trunk lets in whoever finds the SIP port; scanners dial it all day.
@@ -111,7 +111,7 @@ async def is_stranger(job: JobContext) -> bool:
     except RuntimeError:  # the room has ended before anybody was there
         return True
     is_sip = caller.kind == rtc.ParticipantKind.PARTICIPANT_KIND_SIP
-    if not is_sip or caller.attributes.get("sip.trunkID"):
+    if welcome or not is_sip or caller.attributes.get("sip.trunkID"):
         return False
     logger.warning("a call that came over no trunk is ended: name the inbound trunk in the dispatch rule (README)")
     await delete_room(job.api, job.room.name)

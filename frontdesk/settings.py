@@ -52,6 +52,8 @@ class Settings:
     livekit_api_secret: str = field(repr=False)
     outbound: Outbound | None
     """How colleagues are called; None in the console, which calls nobody."""
+    answers_without_trunk: bool
+    """Whether SIP callers are answered who came over no inbound trunk: strangers, where a dispatch rule names none."""
     deepgram_base_url: str
     llm_base_url: str | None
     """None: OpenAI's own."""
@@ -220,6 +222,7 @@ def _read(reader: _Reader, mode: Mode) -> Settings:
         livekit_api_key=key,
         livekit_api_secret=secret,
         outbound=outbound,
+        answers_without_trunk=reader.switch("ANSWER_WITHOUT_TRUNK"),
         deepgram_base_url=reader.url("DEEPGRAM_BASE_URL", DEEPGRAM_URL, web, DEEPGRAM_URL),
         llm_base_url=reader.url("LLM_BASE_URL", openai_url, web, "http://127.0.0.1:8000/v1") or None,
         tts_base_url=reader.url("TTS_BASE_URL", openai_url, web, "http://127.0.0.1:8000/v1") or None,
