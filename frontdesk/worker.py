@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import math
@@ -91,7 +92,13 @@ class FrontDeskServer(AgentServer):
         mask_all_logs()
         settings, _ = self.check(devmode=devmode, unregistered=unregistered)
         self._configure(settings, devmode=devmode)
-        await super().run(devmode=devmode, unregistered=unregistered)
+        try:
+            await super().run(devmode=devmode, unregistered=unregistered)
+        except RuntimeError as error:
+            # LiveKit's start would log a traceback and exit with 0, which tells a supervisor that all is well. The calls that
+            # are going on end first.
+            logger.error("this worker gives up: %s", error)
+            atexit.register(_exit_with_failure)
 
     def check(self, *, devmode: bool, unregistered: bool) -> tuple[Settings, Profile]:
         """Everything that this mode needs, or no return. What was checked is put into place."""
@@ -143,6 +150,13 @@ class FrontDeskServer(AgentServer):
             else:
                 logger.warning("a call was turned away: this worker has %d, set WORKER_MAX_CALLS", self._capacity.most)
                 await request.reject()
+
+
+def _exit_with_failure() -> None:
+    """The last thing that the process does."""
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(1)
 
 
 def _raw_port() -> int | ServerEnvOption[int]:

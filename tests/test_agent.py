@@ -128,6 +128,21 @@ def test_a_utf_16_env_file_is_a_line(tmp_path: Path) -> None:
     ]
 
 
+def test_a_worker_that_gives_up_its_server_exits_with_a_failure_and_no_traceback(tmp_path: Path) -> None:
+    """A supervisor that restarts what has failed would otherwise leave it at that."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import livekit.agents.worker as w\n"
+        "init = w.AgentServer.__init__\n"
+        "w.AgentServer.__init__ = lambda self, **options: init(self, **{**options, 'max_retry': 0})\n"
+    )
+    result = run(
+        *WAYS["python -m livekit.agents start"], cwd=tmp_path, PYTHONPATH=str(tmp_path), WORKER_HEALTH_PORT="0", **GOOD
+    )
+    assert result.returncode == 1
+    assert "this worker gives up: failed to connect to livekit" in result.stdout + result.stderr
+    assert "worker failed" not in result.stdout + result.stderr
+
+
 def can_remount() -> bool:
     return (
         shutil.which("unshare") is not None
