@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 import tomllib
 from pathlib import Path
@@ -90,6 +91,7 @@ CRAFTED = [
     "Caller: one\nAssistant: yes\n",
     "Assistant: What is your PIN?\nCaller: one moment\n",
     "A.",
+    "my password is “",
     "+",
     ", ",
     "it's ",
@@ -99,12 +101,16 @@ CRAFTED = [
 
 
 def seconds(text: str) -> float:
-    """Processor time of the quickest of three."""
+    """Processor time of the quickest of three, without the garbage collector: what it does depends on the tests before."""
     took = []
-    for _ in range(3):
-        begun = time.process_time()
-        redact(text)
-        took.append(time.process_time() - begun)
+    gc.disable()
+    try:
+        for _ in range(3):
+            begun = time.process_time()
+            redact(text)
+            took.append(time.process_time() - begun)
+    finally:
+        gc.enable()
     return min(took)
 
 
@@ -115,3 +121,13 @@ def test_redaction_takes_twice_as_long_for_twice_the_text(piece: str) -> None:
     both = seconds(whole)
     assert both < SECONDS
     assert both < max(RATIO * half, 0.02)  # seconds; below that the clock decides
+
+
+def test_redaction_takes_no_longer_for_one_value_of_any_length() -> None:
+    for begin, piece in (
+        ("my password is ", "1 "),
+        ("my password is ", "a "),
+        ("the code is ", "A "),
+        ("my card ", "forty one "),
+    ):
+        assert seconds(begin + piece * (LONG // len(piece))) < SECONDS
