@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
+from collections.abc import Sequence
 
 from livekit.agents import llm, tts
 
@@ -16,25 +18,95 @@ logger = logging.getLogger("transfer")
 WRITING_LIMIT = 6.0
 """Seconds that the model has; after that the briefing is built without it."""
 WORDS = 60
+HISTORY_LIMIT = 12_000
+"""Characters of the conversation that a model or the colleague's agent gets to see: about 3,000 tokens, or a quarter of an
+hour of talk. The whole of a long call makes instructions of 70,000 tokens, which take seconds to read and cost as much."""
+FIRST_WORDS = HISTORY_LIMIT // 4
+"""Characters of that for the begin, where callers say why they call; the newest turns get the rest."""
+TURN_LIMIT = 1_500
+"""Characters of one turn: a minute and a half of speech."""
 TOOL_RESULT_LIMIT = 500
-"""Characters of what a tool found that the model gets to see."""
+"""Characters of what a tool found."""
+UNREDACTED = 4
+"""So many times of each limit are redacted: what is cut off before that is far from what is shown."""
+EDGE = 200
+"""Characters beside an early cut that are never shown: half a card may be left of one that the cut went through."""
+EDGE_TURNS = 8
+"""Turns beside an early cut that are never shown, since a card may be dictated in several."""
+CUT, GAP = "[…]", "[……]"
+"""Stand in the text while it is redacted, for what was cut off early: within a turn, and between two."""
 CALLER, FOUND = "Caller", "Found by"
 
 
 def conversation(chat_ctx: llm.ChatContext | None, redact: Redact) -> str:
-    """What the caller and the agent said and what the agent's tools found, a line each, redacted as a whole."""
-    lines = (_line(item) for item in chat_ctx.items) if chat_ctx else ()
-    return redact("\n".join(line for line in lines if line))
+    """What the caller and the agent said and what the agent's tools found, a line each, redacted and then bounded.
+
+    At most about HISTORY_LIMIT characters: the first words, the newest, and between them how many turns were left out.
+    """
+    lines = [line for item in (chat_ctx.items if chat_ctx else ()) if (line := _line(item))]
+    first = _fitting(lines, UNREDACTED * FIRST_WORDS)
+    newest = _fitting(lines[first:][::-1], UNREDACTED * (HISTORY_LIMIT - FIRST_WORDS))
+    skipped = len(lines) - first - newest
+    begin, end = lines[:first], lines[len(lines) - newest :]
+    redacted = redact("\n".join([*begin, GAP, *end] if skipped else lines)).split("\n")
+    if GAP not in redacted:
+        return "\n".join(_bounded([_cut(line) for line in redacted], [], skipped))
+    gap = redacted.index(GAP)
+    begin, end = redacted[: max(0, gap - EDGE_TURNS)], redacted[gap + 1 + EDGE_TURNS :]
+    skipped += len(redacted) - 1 - len(begin) - len(end)
+    return "\n".join(_bounded([_cut(line) for line in begin], [_cut(line) for line in end], skipped))
+
+
+def _fitting(lines: Sequence[str], limit: int) -> int:
+    """How many of the lines fit into so many characters; at least one, if there is any."""
+    for count, length in enumerate(itertools.accumulate(len(line) + 1 for line in lines)):
+        if length > limit:
+            return max(1, count)
+    return len(lines)
+
+
+def _bounded(begin: list[str], end: list[str], skipped: int) -> list[str]:
+    """The first and the newest lines that fit, with a mark where turns are missing."""
+    lines = begin + end
+    if not skipped and sum(len(line) + 1 for line in lines) <= HISTORY_LIMIT:
+        return lines
+    first = _fitting(begin if skipped else lines, FIRST_WORDS)
+    newest = _fitting((end or lines[first:])[::-1], HISTORY_LIMIT - FIRST_WORDS)
+    skipped += len(lines) - first - newest
+    mark = prompts.read("transfer/left_out.txt", turns=f"{skipped:,}")
+    return [*lines[:first], mark, *lines[len(lines) - newest :]]
+
+
+def _cut(line: str) -> str:
+    """A line as long as it may be, without its middle: what people want stands at the begin or at the end."""
+    limit = TOOL_RESULT_LIMIT if line.startswith(FOUND) else TURN_LIMIT
+    begin, cut, end = line.partition(CUT)
+    if not cut and len(line) <= limit:
+        return line
+    if cut:
+        begin, end = begin[: max(0, len(begin) - EDGE)], end[EDGE:]
+    else:
+        begin = end = line
+    third = limit // 3
+    return f"{begin[: limit - third].rstrip()} … {end[-third:].lstrip()}"
 
 
 def _line(item: llm.ChatItem) -> str:
     if isinstance(item, llm.FunctionCallOutput):
-        found = "" if item.is_error else " ".join(item.output.split())[:TOOL_RESULT_LIMIT]
+        found = "" if item.is_error else _words(item.output, TOOL_RESULT_LIMIT)
         return f"{FOUND} {item.name or 'a tool'}: {found}" if found else ""
-    if not isinstance(item, llm.ChatMessage) or not item.text_content:
+    if not isinstance(item, llm.ChatMessage) or not (said := item.text_content):
         return ""
     name = {"user": CALLER, "assistant": "Assistant"}.get(item.role)
-    return f"{name}: {' '.join(item.text_content.split())}" if name else ""
+    return f"{name}: {_words(said, TURN_LIMIT)}" if name else ""
+
+
+def _words(text: str, limit: int) -> str:
+    """The words on one line; of very many the first and the last, more than will be shown."""
+    most = UNREDACTED * limit
+    if len(text) > 2 * most:
+        text = f"{text[:most]} {CUT} {text[-most:]}"
+    return " ".join(text.split())
 
 
 def fallback_summary(history: str) -> str:

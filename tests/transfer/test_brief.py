@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -61,6 +62,79 @@ def test_what_the_tools_found_is_part_of_the_conversation() -> None:
         ]
     )
     assert brief.conversation(context, redact).splitlines()[1:] == ["Found by look_up: shipped on Monday"]
+
+
+LONG_CALL = talk(
+    ("assistant", "How can I help?"),
+    ("user", "I was charged twice for my order in October."),
+    *(
+        (
+            "assistant" if turn % 2 else "user",
+            f"Turn {turn}: and then there is another thing that I would like to ask you.",
+        )
+        for turn in range(2000)
+    ),
+    ("user", "I want to speak to a person now."),
+)
+
+
+def test_long_call_is_told_by_its_first_words_and_its_newest() -> None:
+    history = brief.conversation(LONG_CALL, redact)
+    lines = history.splitlines()
+    assert lines[1] == "Caller: I was charged twice for my order in October."
+    assert lines[-1] == "Caller: I want to speak to a person now."
+    (mark,) = [line for line in lines if "left out" in line]
+    assert len(history) <= brief.HISTORY_LIMIT + len(mark) + 1
+    assert len(history) > 0.8 * brief.HISTORY_LIMIT
+    assert mark == f"… {2003 - len(lines) + 1:,} turns left out …"
+    assert int(lines[-2].split()[2].rstrip(":")) == 1999
+
+
+def test_long_call_is_written_down_within_a_moment() -> None:
+    begun = time.process_time()
+    brief.conversation(LONG_CALL, redact)
+    assert time.process_time() - begun < 0.5  # seconds; it takes a tenth of that
+
+
+def test_short_call_is_told_whole() -> None:
+    lines = [("user", f"This is turn {turn}.") for turn in range(100)]
+    assert len(brief.conversation(talk(*lines), redact).splitlines()) == 100
+
+
+@pytest.mark.parametrize("length", [2_000, 20_000, 400_000])
+def test_long_turn_loses_its_middle(length: int) -> None:
+    words = "I was charged twice. " + "and so on " * (length // 10) + "Please refund me."
+    history = brief.conversation(talk(("user", words), ("user", "Hello?")), redact)
+    long, short = history.splitlines()
+    assert len(long) <= brief.TURN_LIMIT + 10
+    assert long.startswith("Caller: I was charged twice.") and long.endswith("Please refund me.")
+    assert " … " in long and short == "Caller: Hello?"
+
+
+def test_tool_result_is_cut_shorter_than_what_people_say() -> None:
+    context = talk(("user", "Where is my order?"))
+    context.insert([llm.FunctionCallOutput(name="look_up", call_id="1", output="shipped " * 1000, is_error=False)])
+    assert len(brief.conversation(context, redact).splitlines()[1]) <= brief.TOOL_RESULT_LIMIT + 10
+
+
+@pytest.mark.parametrize("before", range(brief.TOOL_RESULT_LIMIT - 40, brief.TOOL_RESULT_LIMIT + 40, 7))
+@pytest.mark.parametrize("after", [0, 3000, 300_000])
+def test_cut_leaves_no_half_of_a_card(before: int, after: int) -> None:
+    output = "x " * (before // 2) + "card 4111 1111 1111 1111 " + "y " * after
+    context = talk(("user", "x " * (before // 2) + "my card is 4111 1111 1111 1111 " + "y " * after))
+    context.insert([llm.FunctionCallOutput(name="look_up", call_id="1", output=output, is_error=False)])
+    assert "11" not in brief.conversation(context, redact)
+
+
+@pytest.mark.parametrize("shift", range(0, 60, 7))
+def test_early_cut_leaves_no_half_of_a_card(shift: int) -> None:
+    """Where a turn is cut before it is redacted, and where turns are left out before."""
+    edge = brief.UNREDACTED * brief.TURN_LIMIT
+    turn = "z " * ((edge - shift) // 2) + "4111 1111 1111 1111 " + "y " * (2 * edge)
+    assert "11" not in brief.conversation(talk(("user", turn)), redact)
+    dictated = [("user", "4111 1111"), ("assistant", "Yes?"), ("user", "1111 1111"), ("assistant", "Okay.")]
+    filler = [("user", "z" * (50 + shift))] * 4
+    assert "11" not in brief.conversation(talk(*(dictated + filler) * 500), redact)
 
 
 class RepeatingModel(llm.LLM):
