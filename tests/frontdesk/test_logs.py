@@ -80,11 +80,11 @@ def test_masking_keeps_digits_that_are_known_to_be_something_else() -> None:
 
 
 def seconds(text: str) -> float:
-    """Processor time of the quickest of three, without the garbage collector: what it does depends on the tests before."""
+    """Processor time of the quicker of two, without the garbage collector: what it does depends on the tests before."""
     took = []
     gc.disable()
     try:
-        for _ in range(3):
+        for _ in range(2):
             begun = time.process_time()
             mask(text)
             took.append(time.process_time() - begun)

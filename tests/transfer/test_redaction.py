@@ -92,6 +92,10 @@ CRAFTED = [
     "Assistant: What is your PIN?\nCaller: one moment\n",
     "A.",
     "my password is “",
+    "password-",
+    "my password is x1-",
+    "4111 11, ",
+    "Caller: 4111 1111\nAssistant: Thank you very much indeed\n",
     "+",
     ", ",
     "it's ",
@@ -101,11 +105,11 @@ CRAFTED = [
 
 
 def seconds(text: str) -> float:
-    """Processor time of the quickest of three, without the garbage collector: what it does depends on the tests before."""
+    """Processor time of the quicker of two, without the garbage collector: what it does depends on the tests before."""
     took = []
     gc.disable()
     try:
-        for _ in range(3):
+        for _ in range(2):
             begun = time.process_time()
             redact(text)
             took.append(time.process_time() - begun)

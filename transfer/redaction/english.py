@@ -67,13 +67,12 @@ ENGLISH = Language(
         ),
         Kind.CODE: _phrases(
             "otp, o t p, totp, one time passcode, one time pass code, one time password, one time pin, one time "
-            "passwords, onetime password, onetime passcode, temporary password, temporary passcode, two factor, two "
-            "fa, 2fa, 2 factor, two step, 2 step, authenticator, verification number, authentication number, "
-            "security number, one time number, texted me, text says, message says, sms says, text message says, "
-            "email says, authenticator says, app says, text reads, six digits, 6 digits, digits from the text, "
-            "digits in the text, digits from the message, digits in the message, digits we sent, digits i sent, "
-            "numbers in the text, numbers from the text, numbers in the message, sms, verification, two factor "
-            "authentication, digit code"
+            "passwords, onetime password, onetime passcode, two factor, two fa, 2fa, 2 factor, two step, 2 step, "
+            "authenticator, verification number, authentication number, security number, one time number, texted me, "
+            "text says, message says, sms says, text message says, email says, authenticator says, app says, text "
+            "reads, six digits, 6 digits, digits from the text, digits in the text, digits from the message, digits "
+            "in the message, digits we sent, digits i sent, numbers in the text, numbers from the text, numbers in "
+            "the message, sms, verification, two factor authentication, digit code"
         ),
         Kind.IDENTITY: _phrases(
             "social security, social security number, social security no, ssn, s s n, ss number, social, social "
@@ -83,8 +82,8 @@ ENGLISH = Language(
         Kind.PASSWORD: _phrases(
             "password, passwords, pass word, passphrase, pass phrase, passcode, pass code, passcodes, secret word, "
             "secret phrase, memorable word, memorable phrase, memorable information, memorable answer, magic word, "
-            "security word, safe word, code word, codeword, keyword phrase, secret answer, security answer, maiden "
-            "name, security question, passwort, pwd"
+            "security word, safe word, code word, codeword, secret answer, security answer, maiden name, security "
+            "question, pwd"
         ),
         Kind.PHONE: _phrases(
             "phone, phone number, telephone, telephone number, mobile, mobile number, cell, cell number, cell phone, "
@@ -133,13 +132,14 @@ ENGLISH = Language(
         ),
     },
     not_labels=_phrases(
-        "pin down, pin it, pin that, pin point, pin up, social media, social worker, social network, social "
-        "networks, social event, social events, social distancing, social club, social services, social hour, social "
-        "welfare, social house, social life, social call, social security office, back order, in order, order to, in "
-        "order to, order a, visa application, pin me, of course, on the back burner, on the back foot, on the back "
-        "porch, wild card, on the cards, in case, just in case, in any case, in that case, number of, a number of, a "
-        "cell, number one, security deposit, card trick, play my card, bill me, room for, table for, pay for, pay "
-        "with, paid with, paid by, paying with, pay by, paid for, any number, in the year, exit code zero"
+        "over the phone, on the phone, by phone, phone me back, phone bill, pin down, pin it, pin that, pin point, "
+        "pin up, social media, social worker, social network, social networks, social event, social events, social "
+        "distancing, social club, social services, social hour, social welfare, social house, social life, social "
+        "call, social security office, back order, in order, order to, in order to, order a, visa application, pin "
+        "me, of course, on the back burner, on the back foot, on the back porch, wild card, on the cards, in case, "
+        "just in case, in any case, in that case, number of, a number of, a cell, number one, security deposit, card "
+        "trick, play my card, bill me, room for, table for, pay for, pay with, paid with, paid by, paying with, pay "
+        "by, paid for, any number, in the year, exit code zero"
     ),
     capital_labels={"SIN": Kind.IDENTITY, "NI": Kind.IDENTITY, "CID": Kind.CVV, "MFA": Kind.CODE, "TAN": Kind.CODE},
     code=_words("code codes code's"),
@@ -231,8 +231,8 @@ ENGLISH = Language(
     as_words=_words("as for"),
     to_words=_words("to as"),
     lost_verbs=_words(
-        "forgot forget forgotten lost lose reset resetting change changed changing remember recall update updating "
-        "recover recovering find without need"
+        "tried try forgot forget forgotten lost lose reset resetting change changed changing remember recall update "
+        "updating recover recovering find without need"
     ),
     request_words=_words(
         "please tell give read say need what what's which could can may enter provide go spell confirm have send "

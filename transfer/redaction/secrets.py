@@ -39,6 +39,8 @@ ECHO_TURNS = 4
 LONG_SECRET = 6
 """Digits of a secret that nobody says by chance."""
 SHORTEST_SECRET = 3
+LONGEST_TELEPHONE = 15
+"""Digits of an international number (ITU-T E.164), without the 00 before it."""
 QUOTED = 200
 """Characters of a value between quotes."""
 ANSWER_TOKENS = 40
@@ -95,7 +97,6 @@ class Secrets:
             for element in run.elements:
                 for index in range(element.first, element.last + 1):
                     self._run_of[index] = run
-        self._reader = reader
         self._search = Search()
         self._gone_until = 0
         """The token after the last words that were taken out."""
@@ -106,11 +107,15 @@ class Secrets:
         """The label before a mere "number"."""
         self._card_runs: list[Run] = []
         """What was said of one card so far."""
-        self._removed: dict[int, Run] = {}
-        """By its identity: runs that are gone."""
+        self._parts: dict[str, tuple[Run, int]] = {}
+        """The last number of each speaker, and its line."""
+        self._removed: set[int] = set()
         self._kept: set[int] = set()
+        """Identities of the runs that are gone, and of those whose label protects them."""
         self._asked_password: int | None = None
         """The line in which the assistant asked for a password."""
+        self._password_taken: int | None = None
+        """The line in which a password was found last."""
         self._said: dict[str, int] = {}
         """Secret digits, and the line in which they were said last."""
         self._said_words: set[str] = set()
@@ -184,6 +189,8 @@ class Secrets:
             index += 1
         if self._label and self._label.line == number:
             self._label.asked = self._asks(line)
+        if self._password_taken == number:
+            self._other_passwords(line)
 
     def _meet(self, label: Label, line: Line) -> None:
         """A label takes the place of the one before it, or tells more about that."""
@@ -240,11 +247,17 @@ class Secrets:
             label_kind = label.aside_kind
         if label and label_kind is Kind.NUMBER:
             label_kind = self._numbered(label, run)
+        if not (direct and label_kind in (Kind.KEPT, Kind.PHONE)) and self._goes_on(run, number):
+            return
         digits = run.digits
         if label and label_kind is Kind.KEPT and (direct or (label.asked and self._names_number(label))):
             self._kept.add(id(run))
             return
-        if label_kind is Kind.PHONE and (direct or self._is_phone(run)) and len(digits) <= 17:
+        if (
+            label_kind is Kind.PHONE
+            and (direct or self._is_phone(run))
+            and (self._is_phone(run) or len(digits) <= LONGEST_TELEPHONE)
+        ):
             self._kept.add(id(run))
             return
         if self._take_cards(run, named=label_kind is Kind.CARD):
@@ -257,6 +270,25 @@ class Secrets:
             self._collect(run, label, number, direct)
         elif label and label_kind in _SECRET_KINDS:
             self._secret(run, label, label_kind, number, direct)
+
+    def _goes_on(self, run: Run, number: int) -> bool:
+        """Takes out a card that one speaker says in two parts, with more than a sign of listening between."""
+        speaker = self._lines[number].speaker
+        before, line = self._parts.get(speaker, (None, -LABEL_TURNS))
+        self._parts[speaker] = run, number
+        if before is None or number - line > LABEL_TURNS or id(before) in self._kept or self._is_phone(before):
+            return False
+        if (
+            not NAMED_LENGTH < len(before.digits) + len(run.digits) <= LONGEST
+            or min(len(before.digits), len(run.digits)) < 4
+        ):
+            return False
+        elements = [element.readings for element in before.elements + run.elements]
+        if len(elements) - 1 not in self._search.find(elements, 0, named=False):
+            return False
+        self._take(before)
+        self._take(run)
+        return True
 
     def _numbered(self, label: Label, run: Run) -> Kind | None:
         """What a mere "number" is: a telephone's when it is long enough, or what was spoken of before."""
@@ -478,7 +510,17 @@ class Secrets:
             following += 1
         if following < stop and (following in self._run_of or self._is_code_like(following, line)):
             return following, False
+        if following < stop and kind is Kind.PASSWORD and self._written_end(following, line) > following + 1:
+            return following, False
         return None
+
+    def _written_end(self, index: int, line: Line) -> int:
+        """The token after what is written together with a token: "Spring-44-x" has digits in it."""
+        end = index + 1
+        limit = min(line.end, index + QUALIFIERS)
+        while end < limit and " " not in self._text[self._tokens[end - 1].end : self._tokens[end].start]:
+            end += 1
+        return end if any(token.is_digits or token.is_mixed for token in self._tokens[index:end]) else index
 
     def _changes_subject(self, index: int, line: Line) -> bool:
         word = self._tokens[index].word if index < line.end else ""
@@ -564,10 +606,20 @@ class Secrets:
                 self._asked_password = label.line  # "my password is", and the words in the next turn
             elif copula and self._is_value(first, line) and not (lost and self._is_plain(first)):
                 self._remove(first, self._clause_end(first, line))
+                self._password_taken = label.line
             elif not copula and not lost:
-                self._remove(first, max(self._code_end(first, line)[0], first + 1))
+                self._remove(first, max(self._code_end(first, line)[0], self._written_end(first, line), first + 1))
         if line.speaker != CALLER and self._requests(label, line):
             self._asked_password = label.line
+
+    def _other_passwords(self, line: Line) -> None:
+        """ "The old one was rover1998 and the new one is rover1999": what looks like one too, and has no other name."""
+        label: Label | None = None
+        for index in range(line.first, line.end):
+            label = self._labels.get(index, label)
+            token = self._tokens[index]
+            if token.is_mixed and label and label.kind is Kind.PASSWORD and len(token.word) >= LONG_SECRET:
+                self._remove(index, index + 1)
 
     def _is_plain(self, index: int) -> bool:
         token = self._tokens[index]
@@ -722,7 +774,7 @@ class Secrets:
             return
         elements = run.elements[first : (len(run.elements) if last is None else last + 1)]
         if len(elements) == len(run.elements):
-            self._removed[id(run)] = run
+            self._removed.add(id(run))
         for begin, end in self._turns(Run(elements)):
             self._spans.append((elements[begin].first, elements[end].last + 1))
             self._say(elements[begin : end + 1])
