@@ -796,13 +796,13 @@ class Secrets:
                     line = self._tokens[run.elements[first].first].line
                     if len(digits) >= LONG_SECRET or abs(line - self._said[digits]) <= ECHO_TURNS:
                         self._take(run, first, last)
+        if self._said_words:
+            for index, token in enumerate(self._tokens):
+                if token.word in self._said_words:
+                    self._spans.append((index, index + 1))
 
     def _turns(self, run: Run) -> list[tuple[int, int]]:
         """First and last element in each of the turns that a run goes through."""
         lines = [self._tokens[element.first].line for element in run.elements]
         begins = [place for place, line in enumerate(lines) if place == 0 or line != lines[place - 1]]
         return list(zip(begins, [begin - 1 for begin in begins[1:]] + [len(lines) - 1], strict=True))
-        if self._said_words:
-            for index, token in enumerate(self._tokens):
-                if token.word in self._said_words:
-                    self._spans.append((index, index + 1))
