@@ -33,10 +33,11 @@ class InlineTrunk:
     username: str
     password: str = field(repr=False)
     number: str
-    """Caller ID."""
+    """Caller ID; empty: a name."""
 
     def describe(self) -> str:
-        return f"an inline trunk to {self.hostname} (SIP_TRUNK_HOSTNAME)"
+        caller = "" if self.number else "; colleagues see no number, most providers want one: set LIVEKIT_SIP_NUMBER"
+        return f"an inline trunk to {self.hostname} (SIP_TRUNK_HOSTNAME){caller}"
 
     def transfer(self, number: str, **options: Any) -> WarmTransferTask:
         connection = api.SIPOutboundConfig(

@@ -281,11 +281,6 @@ def _inline_trunk(reader: _Reader, hostname: str, number: str) -> InlineTrunk:
     if bool(username) != bool(password):
         name = "SIP_AUTH_PASSWORD" if username else "SIP_AUTH_USERNAME"
         reader.problems.append(f"{name} {reader.lacks(name)}: write it, or set neither for a trunk without a password")
-    if not number:
-        reader.problems.append(
-            'LIVEKIT_SIP_NUMBER is not set: write the number that colleagues see, such as "+12025550100"; SIP_TRUNK_HOSTNAME '
-            "names a trunk that has none of its own"
-        )
     return InlineTrunk(hostname, username, password, number)
 
 

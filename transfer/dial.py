@@ -22,9 +22,9 @@ API_GRACE = 5.0
 """Seconds beyond the ringing timeout that the server has to answer our request; it answers at once when the time is over."""
 DEFAULT_RINGING = 80.0
 """Seconds that livekit-sip rings when it is told no limit."""
-URI_CALLER = "front-desk"
-"""Who calls, towards the host of a SIP URI, where no caller ID is given: an inline trunk has no number of its own, and the
-server dials nobody without one ("no numbers on outbound trunk")."""
+CALLER_NAME = "front-desk"
+"""Who calls, where no caller ID is given and the trunk is inline: such a trunk has no number of its own, and the server dials
+nobody without one ("no numbers on outbound trunk")."""
 STATUS_GRACE = 2.0
 """Seconds that the call status may lag behind the server's answer."""
 
@@ -73,7 +73,7 @@ class Line:
         request = api.CreateSIPParticipantRequest(
             sip_trunk_id="" if target.host else self.trunk_id or "",
             sip_call_to=target.user,
-            sip_number=self.number or (URI_CALLER if target.host else ""),
+            sip_number=self.number or (CALLER_NAME if target.host or self.connection else ""),
             room_name=consult.room_name,
             participant_identity=consult.human_identity,
             wait_until_answered=True,

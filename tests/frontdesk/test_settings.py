@@ -21,6 +21,7 @@ GOOD = {
     "LIVEKIT_SIP_OUTBOUND_TRUNK": "ST_1",
 }
 NO_TRUNK = {name: value for name, value in GOOD.items() if name != "LIVEKIT_SIP_OUTBOUND_TRUNK"}
+PAGE = {"SIP_TRUNK_HOSTNAME": "sip.example.com", "SIP_AUTH_USERNAME": "u", "SIP_AUTH_PASSWORD": "p"}
 INLINE = {**NO_TRUNK, "SIP_TRUNK_HOSTNAME": "sip.example.com", "LIVEKIT_SIP_NUMBER": "+12025550100"}
 TWILIO = {
     **NO_TRUNK,
@@ -166,6 +167,8 @@ def test_the_first_way_out_that_is_set_is_taken_and_named() -> None:
     assert isinstance(found, outbound.InlineTrunk) and "sip.example.com" in found.describe()
     assert (found.username, found.password, found.number) == ("u", "p", "+12025550100")
     assert "'p'" not in repr(found)
+    found = read_settings({**NO_TRUNK, **PAGE}).outbound  # LiveKit's page names no number
+    assert isinstance(found, outbound.InlineTrunk) and "set LIVEKIT_SIP_NUMBER" in found.describe()
     found = read_settings(TWILIO).outbound
     assert isinstance(found, outbound.TwilioConnector) and "Twilio" in found.describe()
 
@@ -174,7 +177,6 @@ def test_the_first_way_out_that_is_set_is_taken_and_named() -> None:
     ("environment", "named"),
     [
         (NO_TRUNK, "LIVEKIT_SIP_OUTBOUND_TRUNK"),
-        ({**INLINE, "LIVEKIT_SIP_NUMBER": ""}, "LIVEKIT_SIP_NUMBER"),
         ({**INLINE, "SIP_AUTH_USERNAME": "u"}, "SIP_AUTH_PASSWORD"),
         ({**INLINE, "SIP_AUTH_PASSWORD": "p"}, "SIP_AUTH_USERNAME"),
         ({**INLINE, "SIP_TRUNK_HOSTNAME": "sip:sip.example.com"}, "SIP_TRUNK_HOSTNAME"),

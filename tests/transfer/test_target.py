@@ -11,7 +11,7 @@ from livekit import api
 
 from transfer import Destination, Target, TransferReason, WarmTransferError, WarmTransferTask
 from transfer.consult import Consult
-from transfer.dial import URI_CALLER, Line
+from transfer.dial import CALLER_NAME, Line
 
 SIP = api.SIPOutboundConfig
 
@@ -78,8 +78,10 @@ async def test_a_uri_goes_to_its_host_whatever_the_trunk_is() -> None:
     assert not request.trunk.auth_password
 
 
-async def test_a_uri_without_a_caller_id_gets_one_since_the_server_dials_nobody_without() -> None:
-    assert (await dialled(Line(trunk_id="ST_1"), "sip:sarah@pbx.example.com")).sip_number == URI_CALLER
+async def test_an_inline_trunk_without_a_caller_id_gets_one_since_the_server_dials_nobody_without() -> None:
+    page = Line(connection=SIP(hostname="pbx.example.com"))
+    assert (await dialled(page, "+15105550123")).sip_number == CALLER_NAME
+    assert (await dialled(Line(trunk_id="ST_1"), "sip:sarah@pbx.example.com")).sip_number == CALLER_NAME
     assert (await dialled(Line(trunk_id="ST_1"), "+15105550123")).sip_number == ""
 
 
