@@ -54,7 +54,7 @@ class RoomService:
 
     async def UpdateRoomMetadata(self, request: protocol.UpdateRoomMetadataRequest, claims: Claims) -> models.Room:
         room = self._administered(request.room, claims)
-        room.metadata = request.metadata
+        room.set_metadata(request.metadata)
         return room.info()
 
     async def SendData(self, request: protocol.SendDataRequest, claims: Claims) -> protocol.SendDataResponse:

@@ -46,6 +46,8 @@ class Room:
         """Sids of the participants that the others know of."""
         self._batch: dict[str, models.ParticipantInfo | None] = {}
         """Sids that wait for the next batch: None for a join, the last info for a leave."""
+        self._replaced_quietly: set[str] = set()
+        """Identities whose participant made room for a newer one without ever having published."""
         self._batch_timer: asyncio.TimerHandle | None = None
         self._end_timer: asyncio.TimerHandle | None = None
         self._end_after(self.empty_timeout)
@@ -72,6 +74,12 @@ class Room:
 
     # -- who is told what
 
+    def set_metadata(self, metadata: str) -> None:
+        self.metadata = metadata
+        update = rtc.RoomUpdate(room=self.info())
+        for participant in list(self.participants.values()):
+            participant.signal(room_update=update)
+
     def update(self, participant: Participant) -> None:
         """Tells everybody, at once, what `participant` is like now."""
         self._batch.pop(participant.sid, None)
@@ -85,19 +93,29 @@ class Room:
                 participant.signal(update=message)
 
     def announce(self, participant: Participant) -> None:
-        """Makes a newcomer known: one with a track at once, one without in the next batch, as the real server does."""
+        """Makes a newcomer known: one with a track at once, one without in the next batch, as the real server does, which
+        sends at once as well what replaces an entry of that batch."""
         participant.signal(update=rtc.ParticipantUpdate(participants=[participant.info()]))
-        if participant.tracks:
+        replaces = participant.identity in self._replaced_quietly
+        self._replaced_quietly.discard(participant.identity)
+        if participant.tracks or replaces:
             self.update(participant)
         else:
             self._enqueue(participant.sid, None)
 
     def _announce_leave(self, participant: Participant, published: bool) -> None:
-        if participant.sid not in self._announced:
-            self._batch.pop(participant.sid, None)
-            return
+        known = participant.sid in self._announced
         self._announced.discard(participant.sid)
-        if published:
+        if participant.disconnect_reason == models.DUPLICATE_IDENTITY:
+            # No word of the old one: that the identity has a new sid tells clients that it has left (livekit-server's
+            # IsCloseNotifySkippable), so they know no reason.
+            self._batch.pop(participant.sid, None)
+            if not published:
+                self._replaced_quietly.add(participant.identity)
+            return
+        if not known:
+            self._batch.pop(participant.sid, None)
+        elif published:
             self._tell(None, participant.info())
         else:
             self._enqueue(participant.sid, participant.info())

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from livekit import rtc
+from livekit import api, rtc
 from livekit.protocol import models
 
 from lab.server import LabServer
 from lab.server.webrtc import WebRtcParticipant
 from tests.lab.server.conftest import StartServer
-from tests.lab.support import Ear, Tone, client, is_near, until
+from tests.lab.support import Ear, Tone, client, is_near, server_api, until
 
 
 def departures(room: rtc.Room) -> dict[str, str | None]:
@@ -100,3 +100,29 @@ async def test_whoever_loses_media_or_signalling_for_good_is_gone_after_the_time
         assert list(watcher.remote_participants) == []
         assert room.participants["watcher"].state == models.ParticipantInfo.ACTIVE
         await until(lambda: not bob.isconnected(), "bob is told")
+
+
+async def test_new_metadata_of_a_room_reaches_who_is_in_it(server: LabServer) -> None:
+    async with client(server, "alice") as alice, client(server, "bob") as bob, server_api(server) as calls:
+        told: dict[str, tuple[str, str]] = {}
+        alice.on("room_metadata_changed", lambda old, new: told.update(alice=(old, new)))
+        bob.on("room_metadata_changed", lambda old, new: told.update(bob=(old, new)))
+        await calls.room.update_room_metadata(api.UpdateRoomMetadataRequest(room="room", metadata="open"))
+        await until(lambda: told == {"alice": ("", "open"), "bob": ("", "open")}, "both are told")
+        assert (alice.metadata, bob.metadata) == ("open", "open")
+
+
+async def test_watchers_of_a_replaced_identity_are_told_no_reason(server: LabServer) -> None:
+    """Whether the first one has published or not."""
+    async with client(server, "watcher") as watcher, client(server, "quiet") as quiet, client(server, "loud") as loud:
+        await until(lambda: len(watcher.remote_participants) == 2, "the watcher knows both")
+        gone, kicked = departures(watcher), set[str]()
+        quiet.on("disconnected", lambda reason: kicked.add(f"quiet {rtc.DisconnectReason.Name(reason)}"))
+        loud.on("disconnected", lambda reason: kicked.add(f"loud {rtc.DisconnectReason.Name(reason)}"))
+        async with Tone(loud, 500):
+            await until(lambda: watcher.remote_participants["loud"].track_publications, "loud has published")
+            async with client(server, "quiet"), client(server, "loud"):
+                await until(lambda: set(gone) == {"quiet", "loud"}, "the watcher is told", limit=2)
+                await until(lambda: len(watcher.remote_participants) == 2, "and knows those who came instead")
+        assert set(gone.values()) <= {None, "UNKNOWN_REASON"}
+        assert kicked == {"quiet DUPLICATE_IDENTITY", "loud DUPLICATE_IDENTITY"}
