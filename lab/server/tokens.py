@@ -8,8 +8,8 @@ from typing import Any
 
 import jwt
 
-LEEWAY = 10.0
-"""Seconds that an expired token is still accepted (livekit-server 1.13.4)."""
+LEEWAY = 60.0
+"""Seconds that an expired token is still accepted, and one accepted before its time (livekit/protocol's tokenLeeway)."""
 
 
 class InvalidToken(Exception):

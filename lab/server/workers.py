@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import logging
 import time
 from typing import Any
@@ -23,6 +24,10 @@ logger = logging.getLogger("lab.server.workers")
 FINISHED = (agent.JS_SUCCESS, agent.JS_FAILED)
 ANSWER_LIMIT = 10.0
 """Seconds that a worker has to say whether it takes a job."""
+TOKEN_LIFETIME = datetime.timedelta(hours=1)
+"""Of the token that comes with a job (livekit/protocol's BuildAgentToken)."""
+AGENT_NAME_ATTRIBUTE = "lk.agent_name"
+"""The real server gives it to every agent; to one without a name, an empty one."""
 
 
 class Worker:
@@ -171,14 +176,11 @@ class Dispatcher:
             .with_name(answer.participant_name)
             .with_metadata(answer.participant_metadata)
             .with_kind("agent")
-            .with_attributes(dict(answer.participant_attributes))
+            .with_attributes({**answer.participant_attributes, AGENT_NAME_ATTRIBUTE: worker.agent_name})
             .with_grants(grants)
+            .with_ttl(TOKEN_LIFETIME)
         )
         await worker.send(assignment=agent.JobAssignment(job=job, token=token.to_jwt(), url=self.url))
-
-    async def terminate(self, job_id: str, worker_id: str) -> None:
-        if worker := self.workers.get(worker_id):
-            await worker.send(termination=agent.JobTermination(job_id=job_id))
 
 
 class AgentDispatchService:
@@ -212,12 +214,10 @@ class AgentDispatchService:
     async def DeleteDispatch(
         self, request: agent_dispatch.DeleteAgentDispatchRequest, claims: Claims
     ) -> agent_dispatch.AgentDispatch:
+        """Forgets the dispatch. Its job goes on and its worker is told nothing (livekit-server 1.13.5)."""
         entry = self._room(request.room, claims).dispatches.pop(request.dispatch_id, None)
         if entry is None:
-            raise TwirpError("not_found", "dispatch does not exist")
-        for job in self._dispatcher.jobs_of(entry.id):
-            if job.state.status not in FINISHED:
-                await self._dispatcher.terminate(job.id, job.state.worker_id)
+            raise TwirpError("not_found", "dispatch ID not found")
         return self._as_it_is(entry)
 
     def _as_it_is(self, entry: agent_dispatch.AgentDispatch) -> agent_dispatch.AgentDispatch:

@@ -201,6 +201,7 @@ class ScriptedWorker:
         self.offers: list[agent.Job] = []
         self.assignments: list[agent.JobAssignment] = []
         self.terminations: list[str] = []
+        self._pongs = 0
         self._session = aiohttp.ClientSession()
         self._websocket: aiohttp.ClientWebSocketResponse | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -237,9 +238,17 @@ class ScriptedWorker:
                     self.assignments.append(message.assignment)
                 case "termination":
                     self.terminations.append(message.termination.job_id)
+                case "pong":
+                    self._pongs += 1
 
     async def become(self, status: agent.WorkerStatus) -> None:
         await self.send(update_worker=agent.UpdateWorkerStatus(status=status))
+
+    async def pong(self) -> None:
+        """Returns when the server has answered a ping: all that it sent before has arrived."""
+        before = self._pongs
+        await self.send(ping=agent.WorkerPing())
+        await until(lambda: self._pongs > before, "the server answers a ping")
 
     async def report(self, job_id: str, status: agent.JobStatus) -> None:
         await self.send(update_job=agent.UpdateJobStatus(job_id=job_id, status=status))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
+import jwt
+import pytest
 from livekit import api, rtc
 from livekit.protocol import agent
 
@@ -97,13 +100,40 @@ async def test_a_worker_that_goes_while_it_is_asked_makes_room_for_the_next(serv
         await until(lambda: second.assignments, "the next one has the job")
 
 
-async def test_deleting_a_dispatch_ends_its_job(server: LabServer) -> None:
+async def test_deleting_a_dispatch_tells_the_worker_nothing_and_its_job_goes_on(server: LabServer) -> None:
     async with server_api(server) as calls, ScriptedWorker(server, "front-desk") as worker:
         made = await dispatch(calls)
         (assignment,) = await until(lambda: worker.assignments, "the worker has the job")
+        agent_room = rtc.Room()
+        await agent_room.connect(server.url, assignment.token)
         await calls.agent_dispatch.delete_dispatch(made.id, "room")
-        await until(lambda: worker.terminations == [assignment.job.id], "the worker is told to end it")
         assert await calls.agent_dispatch.get_dispatch(made.id, "room") is None
+        await worker.pong()  # what was sent before it has arrived
+        assert not worker.terminations
+        assert server.dispatcher.jobs[assignment.job.id].state.status == agent.JS_RUNNING
+        assert agent_room.isconnected()
+        await agent_room.disconnect()
+
+
+@pytest.mark.parametrize("name", ["front-desk", ""])
+async def test_an_agent_tells_by_an_attribute_which_one_it_is(server: LabServer, name: str) -> None:
+    """One without a name has the attribute too, and it is empty."""
+    async with server_api(server) as calls, ScriptedWorker(server, name) as worker, client(server, "caller") as caller:
+        await dispatch(calls, name)
+        (assignment,) = await until(lambda: worker.assignments, "the worker has the job")
+        agent_room = rtc.Room()
+        await agent_room.connect(server.url, assignment.token)
+        (seen,) = await until(lambda: list(caller.remote_participants.values()), "the caller knows the agent")
+        assert seen.attributes == {"lk.agent_name": name}
+        await agent_room.disconnect()
+
+
+async def test_the_token_of_a_job_is_good_for_an_hour(server: LabServer) -> None:
+    async with server_api(server) as calls, ScriptedWorker(server, "front-desk") as worker:
+        await dispatch(calls)
+        (assignment,) = await until(lambda: worker.assignments, "the worker has the job")
+        claims = jwt.decode(assignment.token, options={"verify_signature": False})
+        assert 3590 < claims["exp"] - time.time() <= 3600
 
 
 async def test_the_agents_of_a_token_come_only_with_the_join_that_makes_the_room(server: LabServer) -> None:

@@ -13,7 +13,6 @@ from livekit.protocol import agent_dispatch, models
 from livekit.protocol import room as protocol
 
 from lab.server import LabServer
-from lab.server.tokens import LEEWAY
 from tests.lab.server.conftest import StartServer
 from tests.lab.support import Ear, Tone, client, granted, is_near, server_api, twirp, until
 
@@ -52,15 +51,16 @@ async def test_each_method_wants_its_grant_and_knows_a_room_that_is_not_there(se
             assert await twirp(server, path, request, elsewhere) == REFUSED, path
 
 
-async def test_a_token_is_good_for_a_moment_after_its_end(server: LabServer) -> None:
+async def test_a_token_is_good_for_a_minute_after_its_end(server: LabServer) -> None:
     def expired(seconds: float) -> str:
         made = api.AccessToken(server.settings.api_key, server.settings.api_secret).with_identity("late")
         made = made.with_ttl(datetime.timedelta(seconds=-seconds))
         return made.with_grants(api.VideoGrants(room_list=True)).to_jwt()
 
     request = protocol.ListRoomsRequest()
-    assert await twirp(server, "RoomService/ListRooms", request, expired(LEEWAY - 5)) == (200, "ok")
-    assert await twirp(server, "RoomService/ListRooms", request, expired(LEEWAY + 5)) == REFUSED
+    assert await twirp(server, "RoomService/ListRooms", request, expired(10)) == (200, "ok")
+    assert await twirp(server, "RoomService/ListRooms", request, expired(50)) == (200, "ok")
+    assert await twirp(server, "RoomService/ListRooms", request, expired(70)) == REFUSED
 
 
 async def test_nobody_joins_without_the_grant(server: LabServer) -> None:
