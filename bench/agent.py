@@ -155,7 +155,11 @@ def prewarm(process: JobProcess) -> None:
 
 
 server = AgentServer(
-    port=0, load_threshold=math.inf, setup_fnc=prewarm, drain_timeout=int(os.environ.get("WORKER_DRAIN", "3600"))
+    port=0,
+    load_threshold=math.inf,
+    load_fnc=lambda: 0.0,  # no job goes to a worker that reports more than 0.7, and two cores are soon that busy
+    setup_fnc=prewarm,
+    drain_timeout=int(os.environ.get("WORKER_DRAIN", "3600")),
 )
 
 

@@ -23,6 +23,9 @@ STOP_LIMIT = 12.0
 LAST_WORDS = 2.0
 """Seconds in which the log of a worker that has ended is read to its end."""
 NICE = 10
+MAX_CALLS = 100
+"""That the worker of `agent.py` is to take at once: how many of them a machine bears is not for the lab to decide, and no
+server gives a job to a worker that says it is full."""
 PR_CAPBSET_DROP, CAP_SYS_NICE = 24, 23
 """linux/prctl.h and linux/capability.h."""
 LIBC = ctypes.CDLL(None)
@@ -47,7 +50,7 @@ class WorkerProcess:
     """
 
     def __init__(self, environment: dict[str, str], log: Path, program: Path = ROOT / "agent.py") -> None:
-        self._environment = {"PYTHONPATH": str(ROOT), **environment}
+        self._environment = {"PYTHONPATH": str(ROOT), "WORKER_MAX_CALLS": str(MAX_CALLS), **environment}
         self._program = program
         self.log = log
         self._process: asyncio.subprocess.Process | None = None

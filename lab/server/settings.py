@@ -43,5 +43,7 @@ class ServerSettings:
     """Offered to every client when it joins."""
     announce_interval: float = 3.0
     """Seconds between the batches in which participants without a track are announced."""
+    target_load: float = 0.7
+    """From this load on, which a worker reports, it gets no job (livekit-server's `agents.target_load`)."""
     seed: int = 1
-    """Of the random numbers behind injected loss and jitter."""
+    """Of the random numbers behind injected loss and jitter, and behind the choice among several workers."""

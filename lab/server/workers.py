@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import logging
+import random
 import time
 from typing import Any
 
@@ -42,6 +43,12 @@ class Worker:
         """By job id; None once the worker is gone."""
         self._websocket = websocket
 
+    def update(self, report: agent.UpdateWorkerStatus) -> None:
+        """A report without a status leaves it as it was; one without a load reports none."""
+        self.load = round(report.load, 6)  # it comes in 32 bits, in which 0.7 is a little less
+        if report.HasField("status"):
+            self.status = report.status
+
     async def send(self, **message: Any) -> None:
         await self._websocket.send_bytes(agent.ServerMessage(**message).SerializeToString())
 
@@ -58,6 +65,7 @@ class Dispatcher:
         self._orphans: set[str] = set()
         """Ids of unfinished jobs whose room has ended."""
         self.url = ""
+        self._lot = random.Random(settings.seed)
 
     def jobs_of(self, dispatch_id: str) -> list[agent.Job]:
         return [job for job in self.jobs.values() if job.dispatch_id == dispatch_id]
@@ -108,7 +116,7 @@ class Dispatcher:
                 if answer and not answer.done():
                     answer.set_result(message.availability)
             case "update_worker":
-                worker.load, worker.status = message.update_worker.load, message.update_worker.status
+                worker.update(message.update_worker)
             case "update_job":
                 if job := self.jobs.get(message.update_job.job_id):
                     job.state.status, job.state.error = message.update_job.status, message.update_job.error
@@ -122,7 +130,7 @@ class Dispatcher:
     async def dispatch(
         self, room: Room, agent_name: str, metadata: str = "", dispatch_id: str = ""
     ) -> agent.Job | None:
-        """Offers a job for `room` to the workers of that name, each once. None when nobody takes it: it is never retried."""
+        """Gives a job for `room` to a worker of that name. None when nobody takes it: it is never retried."""
         dispatch_id = dispatch_id or new_sid("AD_")
         job = agent.Job(
             id=new_sid("AJ_"),
@@ -137,22 +145,43 @@ class Dispatcher:
             dispatch_id,
             agent_dispatch.AgentDispatch(id=dispatch_id, agent_name=agent_name, room=room.name, metadata=metadata),
         )
-        candidates = [w for w in self.workers.values() if w.agent_name == agent_name and w.status == agent.WS_AVAILABLE]
-        for worker in sorted(candidates, key=lambda w: w.load):
-            answer = await self._offer(worker, job)
+        taken = await self._find_worker(job)
+        if taken is None:
+            logger.warning("no worker takes the job for agent %r in %s", agent_name, mask(room.name))
+            return None
+        worker, answer = taken
+        await self._assign(worker, job, room, answer)
+        return job
+
+    async def _find_worker(self, job: agent.Job) -> tuple[Worker, agent.AvailabilityResponse] | None:
+        """As livekit-server 1.13.5 does it: nobody is asked unless one worker is below the target load. Then all that are
+        available are, by a lot weighted with what they have left, until one takes the job or leaves the question unanswered.
+        """
+        if not any(worker.load < self._settings.target_load for worker in self._available(job.agent_name)):
+            return None
+        asked: set[str] = set()
+        while left := [worker for worker in self._available(job.agent_name) if worker.id not in asked and worker.load < 1]:
+            (worker,) = self._lot.choices(left, [1 - worker.load for worker in left])
+            asked.add(worker.id)
+            try:
+                answer = await self._offer(worker, job)
+            except TimeoutError:
+                return None
             if answer is not None and answer.available:
-                await self._assign(worker, job, room, answer)
-                return job
-        logger.warning("no worker takes the job for agent %r in %s", agent_name, mask(room.name))
+                return worker, answer
         return None
 
+    def _available(self, agent_name: str) -> list[Worker]:
+        return [w for w in self.workers.values() if w.agent_name == agent_name and w.status == agent.WS_AVAILABLE]
+
     async def _offer(self, worker: Worker, job: agent.Job) -> agent.AvailabilityResponse | None:
+        """The worker's answer, None when it goes; TimeoutError when it says nothing."""
         answer = worker.answers[job.id] = asyncio.get_running_loop().create_future()
         try:
             await worker.send(availability=agent.AvailabilityRequest(job=job))
             async with asyncio.timeout(ANSWER_LIMIT):
                 return await answer
-        except (TimeoutError, ConnectionError):
+        except ConnectionError:
             return None
         finally:
             del worker.answers[job.id]

@@ -243,6 +243,12 @@ class ScriptedWorker:
 
     async def become(self, status: agent.WorkerStatus) -> None:
         await self.send(update_worker=agent.UpdateWorkerStatus(status=status))
+        await self.pong()
+
+    async def reports_load(self, load: float) -> None:
+        """Returns when the server knows it."""
+        await self.send(update_worker=agent.UpdateWorkerStatus(load=load))
+        await self.pong()
 
     async def pong(self) -> None:
         """Returns when the server has answered a ping: all that it sent before has arrived."""

@@ -1,8 +1,12 @@
 """A worker leaves the lab, which plays everybody else, the time that sound needs."""
 
 import os
+import runpy
 from pathlib import Path
 
+import pytest
+
+from lab.lab import ROOT
 from lab.play.worker import NICE, WorkerProcess
 from lab.waiting import until
 
@@ -13,7 +17,7 @@ try:
     real_time = True
 except PermissionError:
     real_time = False
-rights = {"real_time": real_time, "nice": os.nice(0), "session": os.getsid(0)}
+rights = {"real_time": real_time, "nice": os.nice(0), "session": os.getsid(0), "max": os.environ.get("WORKER_MAX_CALLS")}
 print(json.dumps({"message": "transfer phase", **rights}), flush=True)
 for ready in ("registered worker", "process initialized"):
     print(json.dumps({"message": ready}), flush=True)
@@ -33,3 +37,11 @@ async def test_a_worker_gives_way_to_the_lab(tmp_path: Path) -> None:
     assert seen["real_time"] is False
     assert seen["nice"] == NICE
     assert seen["session"] == os.getsid(0), "the cores may be shared out by session"
+    assert int(seen["max"]) >= 10, "how many calls it takes is not what stops it"
+
+
+@pytest.mark.parametrize("program", ["bench/agent.py", "tests/end_to_end/stock_agent.py"])
+def test_the_workers_of_tests_and_measurements_report_no_load(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server gives no job to a worker that reports more than 0.7, which two cores reach soon."""
+    monkeypatch.setenv("AGENT_NAME", "front-desk")
+    assert runpy.run_path(str(ROOT / program))["server"].load_fnc() == 0.0

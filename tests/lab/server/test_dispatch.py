@@ -10,7 +10,7 @@ import pytest
 from livekit import api, rtc
 from livekit.protocol import agent
 
-from lab.server import LabServer
+from lab.server import LabServer, workers
 from tests.lab.support import ScriptedWorker, client, server_api, until
 
 
@@ -90,14 +90,75 @@ async def test_a_full_worker_is_not_asked_and_one_that_declines_is_asked_once(se
         assert await states(calls, made.id) == []
 
 
+@pytest.mark.parametrize(("load", "takes_it"), [(0.69, True), (0.7, False), (0.9, False)])
+async def test_a_worker_that_reports_much_load_gets_no_call_and_none_later(
+    server: LabServer, load: float, takes_it: bool
+) -> None:
+    async with server_api(server) as calls, ScriptedWorker(server, "front-desk") as worker:
+        await worker.reports_load(load)
+        made = await dispatch(calls)
+        if takes_it:
+            await until(lambda: worker.assignments, "the worker has the job")
+        await until(lambda: len(server.tasks) == 1, "the dispatch is over")
+        await worker.reports_load(0.0)
+        await worker.pong()
+        assert len(worker.offers) == takes_it
+        assert len(await states(calls, made.id)) == takes_it
+
+
+async def test_a_report_of_load_alone_leaves_a_full_worker_full(server: LabServer) -> None:
+    async with server_api(server) as calls, ScriptedWorker(server, "front-desk") as worker:
+        await worker.become(agent.WS_FULL)
+        await worker.reports_load(0.1)
+        await dispatch(calls)
+        await until(lambda: len(server.tasks) == 1, "the dispatch is over")
+        await worker.pong()
+        assert not worker.offers
+        await worker.become(agent.WS_AVAILABLE)
+        await dispatch(calls)
+        await until(lambda: worker.assignments, "the worker has the job")
+
+
+async def test_of_several_workers_the_idle_one_gets_the_more_calls(server: LabServer) -> None:
+    """What each gets is in proportion to what it has left, once one of them is below the limit."""
+    async with (
+        server_api(server) as calls,
+        ScriptedWorker(server, "front-desk") as idle,
+        ScriptedWorker(server, "front-desk") as half,
+        ScriptedWorker(server, "front-desk") as busy,
+    ):
+        await half.reports_load(0.5)
+        await busy.reports_load(1.0)
+        for number in range(30):
+            await dispatch(calls)
+            await until(lambda: len(idle.assignments) + len(half.assignments) > number, "one has it")  # noqa: B023
+        assert not busy.offers
+        assert len(idle.assignments) > len(half.assignments) > 0
+
+
 async def test_a_worker_that_goes_while_it_is_asked_makes_room_for_the_next(server: LabServer) -> None:
     async with server_api(server) as calls, ScriptedWorker(server, "front-desk") as second:
-        await second.send(update_worker=agent.UpdateWorkerStatus(status=agent.WS_AVAILABLE, load=0.5))
-        await until(lambda: [w.load for w in server.dispatcher.workers.values()] == [0.5], "the load is known")
+        await second.reports_load(1.0)  # nothing left: the other one is asked first
         async with ScriptedWorker(server, "front-desk", answers=False) as silent:
             await dispatch(calls)
             await until(lambda: silent.offers, "the idle one is asked first")
+            await second.reports_load(0.5)
         await until(lambda: second.assignments, "the next one has the job")
+
+
+async def test_a_worker_that_does_not_answer_loses_the_call_for_all(
+    server: LabServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "ANSWER_LIMIT", 0.3)
+    async with server_api(server) as calls, ScriptedWorker(server, "front-desk") as second:
+        await second.reports_load(1.0)
+        async with ScriptedWorker(server, "front-desk", answers=False) as silent:
+            await dispatch(calls)
+            await until(lambda: silent.offers, "the idle one is asked first")
+            await second.reports_load(0.5)
+            await until(lambda: len(server.tasks) == 1, "the dispatch is over")
+            await second.pong()
+            assert not second.offers
 
 
 async def test_deleting_a_dispatch_tells_the_worker_nothing_and_its_job_goes_on(server: LabServer) -> None:
