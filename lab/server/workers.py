@@ -160,7 +160,9 @@ class Dispatcher:
         if not any(worker.load < self._settings.target_load for worker in self._available(job.agent_name)):
             return None
         asked: set[str] = set()
-        while left := [worker for worker in self._available(job.agent_name) if worker.id not in asked and worker.load < 1]:
+        while left := [
+            worker for worker in self._available(job.agent_name) if worker.id not in asked and worker.load < 1
+        ]:
             (worker,) = self._lot.choices(left, [1 - worker.load for worker in left])
             asked.add(worker.id)
             try:

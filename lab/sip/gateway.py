@@ -23,6 +23,7 @@ from lab.sip.leg import Leg
 from lab.sip.mixer import CLOCK_RATIO, OpusEar, OpusEncoder, mix
 from lab.sip.playout import Pacer
 from lab.sip.rtp import KEYS
+from lab.sip.validation import check_call, check_inbound_trunk, check_outbound_trunk, check_rule
 
 logger = logging.getLogger("lab.sip.gateway")
 
@@ -343,6 +344,7 @@ class SipGateway:
 
     async def call(self, request: protocol.CreateSIPParticipantRequest) -> protocol.SIPParticipantInfo:
         """CreateSIPParticipant: raises TwirpError as the real service answers."""
+        check_call(request)
         trunk = self._outbound_trunk(request)
         room = self.server.rooms.get_or_create(request.room_name)
         identity = request.participant_identity or f"sip_{request.sip_call_to}"
@@ -367,10 +369,13 @@ class SipGateway:
             if trunk is None:
                 raise TwirpError("not_found", "requested sip trunk does not exist")
             return trunk
+        if not request.sip_number:  # and an inline trunk has no numbers of its own
+            raise TwirpError("failed_precondition", "no numbers on outbound trunk")
         if not request.trunk.hostname:
-            raise TwirpError("invalid_argument", "missing sip trunk id")
+            raise TwirpError("invalid_argument", "invalid request URI: address must be set")
         return protocol.SIPOutboundTrunkInfo(
             address=request.trunk.hostname,
+            transport=request.trunk.transport,
             auth_username=request.trunk.auth_username,
             auth_password=request.trunk.auth_password,
         )
@@ -414,11 +419,10 @@ class SipGateway:
         leg.on_ringing = lambda: participant.set_status("ringing") if participant.status == "dialing" else None
         ringing_timeout = request.ringing_timeout.ToMilliseconds() / 1000 or DEFAULT_RINGING_TIMEOUT
         host, _, port = trunk.address.partition(":")
-        number = request.sip_call_to
         credentials = Credentials(trunk.auth_username, trunk.auth_password) if trunk.auth_username else None
         try:
             await leg.invite(
-                number if number.startswith("sip:") else f"sip:{number}@{trunk.address}",
+                _request_uri(request.sip_call_to, trunk),
                 (host, int(port or 5060)),
                 participant.attributes["sip.trunkPhoneNumber"],
                 headers={**trunk.headers, **request.headers},
@@ -467,6 +471,12 @@ class SipGateway:
         await participant.room.remove(participant, reason)
 
 
+def _request_uri(user: str, trunk: protocol.SIPOutboundTrunkInfo) -> str:
+    """What is called stands in it as it was given: "sip:1001" becomes "sip:sip:1001@host", as with livekit-sip (read)."""
+    transport = protocol.SIPTransport.Name(trunk.transport).removeprefix("SIP_TRANSPORT_").lower()
+    return f"sip:{user}@{trunk.address}" + ("" if transport == "auto" else f";transport={transport}")
+
+
 def _address_allowed(address: str, allowed: list[str]) -> bool:
     if not allowed:
         return True
@@ -497,10 +507,9 @@ class SipService:
         self, request: protocol.CreateSIPInboundTrunkRequest, claims: Claims
     ) -> protocol.SIPInboundTrunkInfo:
         require(claims.may_manage_sip())
-        trunk = protocol.SIPInboundTrunkInfo.FromString(request.trunk.SerializeToString())
         trunks = self._gateway.inbound
-        if any(not trunk.numbers or set(trunk.numbers) & set(other.numbers) for other in trunks.values()):
-            raise TwirpError("invalid_argument", "Conflicting inbound SIP Trunks")
+        check_inbound_trunk(request, trunks.values())
+        trunk = protocol.SIPInboundTrunkInfo.FromString(request.trunk.SerializeToString())
         trunk.sip_trunk_id = new_sid("ST_")
         trunks[trunk.sip_trunk_id] = trunk
         return trunk
@@ -509,9 +518,8 @@ class SipService:
         self, request: protocol.CreateSIPOutboundTrunkRequest, claims: Claims
     ) -> protocol.SIPOutboundTrunkInfo:
         require(claims.may_manage_sip())
+        check_outbound_trunk(request)
         trunk = protocol.SIPOutboundTrunkInfo.FromString(request.trunk.SerializeToString())
-        if not trunk.address or not trunk.numbers:
-            raise TwirpError("invalid_argument", "trunk address and numbers are required")
         trunk.sip_trunk_id = new_sid("ST_")
         self._gateway.outbound[trunk.sip_trunk_id] = trunk
         return trunk
@@ -524,11 +532,13 @@ class SipService:
         if request.HasField("dispatch_rule"):
             rule.CopyFrom(request.dispatch_rule)
         else:
-            rule.rule.CopyFrom(request.rule)
+            if request.HasField("rule"):
+                rule.rule.CopyFrom(request.rule)
             rule.room_config.CopyFrom(request.room_config)
             rule.trunk_ids.extend(request.trunk_ids)
             rule.attributes.update(request.attributes)
             rule.name, rule.metadata = request.name, request.metadata
+        check_rule(rule, self._gateway.rules.values())
         rule.sip_dispatch_rule_id = new_sid("SDR_")
         self._gateway.rules[rule.sip_dispatch_rule_id] = rule
         return rule

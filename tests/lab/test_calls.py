@@ -6,16 +6,18 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import aiohttp
 import numpy as np
 import pytest
 from livekit import api, rtc
-from livekit.protocol.sip import SIPParticipantInfo
+from livekit.protocol.sip import SIPParticipantInfo, SIPTransport
 
 from lab.server import LabServer, ServerSettings
 from lab.sip import Answer, Phone, PhoneExchange, Refuse, Ring, SipGateway
 from lab.sip.digest import Credentials
+from lab.sip.message import SipMessage
 from tests.lab.support import Ear, Tone, client, is_near, loudest_tone, server_api, until
 
 FRONT_DESK, CALLER, HUMAN = "+15550100", "+12025550111", "+12025550141"
@@ -272,6 +274,104 @@ async def test_an_outbound_trunk_proves_who_it_is(lab: Lab) -> None:
     await lab.call(sip_trunk_id="", trunk=config, sip_number="+15550123")
     assert phone.talking
     assert [event.detail for event in phone.events if event.name == "invited"][-1:] == ["+15550123"]
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        (
+            {"sip_call_to": "sip:1001@pbx.example.com"},
+            "SipCallTo should be a phone number or SIP user, not a full SIP URI",
+        ),
+        ({"sip_call_to": "1001@pbx"}, "SipCallTo should be a phone number or SIP user, not a full SIP URI"),
+        ({"sip_call_to": ""}, "missing sip callee number"),
+        ({"room_name": ""}, "missing room name"),
+        ({"sip_trunk_id": ""}, "missing sip trunk id and sip number"),
+        ({"to_user_override": "a b"}, "ToUserOverride contains invalid characters"),
+        ({"headers": {"Contact": "<sip:me@here>"}}, "header name Contact not supported"),
+        ({"headers": {"X Case": "1"}}, "invalid header name"),
+        ({"headers": {"X-Case": "1\r\n"}}, "invalid header value for X-Case"),
+        ({"trunk": api.SIPOutboundConfig()}, "no outbound hostname specified"),
+        (
+            {"trunk": api.SIPOutboundConfig(hostname="sip:pbx.example.com")},
+            "trunk hostname should be a hostname or IP, not SIP URI",
+        ),
+        (
+            {"trunk": api.SIPOutboundConfig(hostname="pbx;transport=tcp")},
+            "trunk hostname should not contain transport parameter",
+        ),
+    ],
+)
+async def test_a_request_that_the_protocol_forbids_dials_nobody(lab: Lab, values: dict[str, Any], why: str) -> None:
+    with pytest.raises(api.ServerError) as caught:
+        await lab.call(values.pop("sip_call_to", HUMAN), **values)
+    assert (caught.value.code, caught.value.status) == ("invalid_argument", 400)
+    assert why in caught.value.message
+    assert not lab.server.rooms.all()
+
+
+async def test_an_inline_trunk_has_no_number_to_call_from(lab: Lab) -> None:
+    with pytest.raises(api.ServerError) as caught:
+        await lab.call(sip_trunk_id="", trunk=api.SIPOutboundConfig(hostname=lab.exchange.address))
+    assert (caught.value.code, caught.value.status) == ("failed_precondition", 412)
+    assert "no numbers on outbound trunk" in caught.value.message
+
+
+@pytest.mark.parametrize("called", ["1001", "sip:1001", HUMAN])
+async def test_what_is_called_stands_before_the_host_of_the_trunk(lab: Lab, called: str) -> None:
+    lines: list[str] = []
+
+    def note(message: SipMessage) -> bool:
+        if message.method == "INVITE":
+            lines.append(message.uri)
+        return False
+
+    lab.gateway.endpoint.lose = note
+    with pytest.raises(api.SipCallError):
+        await lab.call(called)
+    trunk = api.SIPOutboundConfig(hostname=lab.exchange.address, transport=SIPTransport.SIP_TRANSPORT_UDP)
+    with pytest.raises(api.SipCallError):
+        await lab.call(called, sip_trunk_id="", trunk=trunk, sip_number=FRONT_DESK)
+    uri = f"sip:{called}@{lab.exchange.address}"
+    assert lines == [uri, f"{uri};transport=udp"]
+
+
+@pytest.mark.parametrize(
+    ("trunk", "why"),
+    [
+        (api.SIPOutboundTrunkInfo(address="pbx.example.com"), "no trunk numbers specified"),
+        (api.SIPOutboundTrunkInfo(numbers=[FRONT_DESK]), "no outbound address specified"),
+        (api.SIPOutboundTrunkInfo(numbers=[FRONT_DESK], address="sip:pbx"), "trunk address should be a hostname or IP"),
+        (
+            api.SIPOutboundTrunkInfo(numbers=[FRONT_DESK], address="pbx", sip_trunk_id="ST_1"),
+            "trunk id must not be set",
+        ),
+        (api.SIPInboundTrunkInfo(name="open to all"), "for security, one of the fields must be set"),
+        (api.SIPInboundTrunkInfo(numbers=["15550100"]), "Conflicting inbound SIP Trunks"),
+        (api.SIPDispatchRuleInfo(name="of nothing"), "missing rule"),
+    ],
+)
+async def test_a_trunk_or_rule_that_the_protocol_forbids_is_not_made(lab: Lab, trunk: Any, why: str) -> None:
+    calls = lab.api.sip
+    with pytest.raises(api.ServerError) as caught:
+        if isinstance(trunk, api.SIPOutboundTrunkInfo):
+            await calls.create_outbound_trunk(api.CreateSIPOutboundTrunkRequest(trunk=trunk))
+        elif isinstance(trunk, api.SIPInboundTrunkInfo):
+            await calls.create_inbound_trunk(api.CreateSIPInboundTrunkRequest(trunk=trunk))
+        else:
+            await calls.create_dispatch_rule(api.CreateSIPDispatchRuleRequest(dispatch_rule=trunk))
+    assert caught.value.code == "invalid_argument"
+    assert why in caught.value.message
+
+
+async def test_a_second_rule_for_the_same_trunk_is_not_made(lab: Lab) -> None:
+    (inbound,) = (await lab.api.sip.list_inbound_trunk(api.ListSIPInboundTrunkRequest())).items
+    direct = api.SIPDispatchRule(dispatch_rule_direct=api.SIPDispatchRuleDirect(room_name="elsewhere"))
+    rule = api.SIPDispatchRuleInfo(rule=direct, trunk_ids=[inbound.sip_trunk_id])
+    with pytest.raises(api.ServerError) as caught:
+        await lab.api.sip.create_dispatch_rule(api.CreateSIPDispatchRuleRequest(dispatch_rule=rule))
+    assert caught.value.code == "invalid_argument"
+    assert "already exists" in caught.value.message
 
 
 async def test_without_waiting_the_answer_comes_while_the_phone_rings(lab: Lab) -> None:
