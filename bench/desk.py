@@ -19,7 +19,7 @@ from lab.ai.engines import HEARING_RATE, SPEAKING_RATE, InstantEngine
 from lab.lab import AGENT_NAME, CALLER, FRONT_DESK, ROOT, ai_environment, wire
 from lab.play.judge import OTHER, PILOTS, pilot_present, runs
 from lab.play.worker import WorkerProcess
-from lab.server import LabServer, ServerSettings
+from lab.server import LabServer, Pace, ServerSettings
 from lab.server.settings import Edition
 from lab.sip import Answer, Phone, PhoneExchange, SipGateway, g711
 from lab.sip.phones import Behaviour
@@ -221,16 +221,23 @@ class Call:
 
 @contextlib.asynccontextmanager
 async def open_desk(
-    folder: Path, program: Path = ROOT / "agent.py", settings: AiSettings | None = None, edition: Edition = "cloud"
+    folder: Path,
+    program: Path = ROOT / "agent.py",
+    settings: AiSettings | None = None,
+    edition: Edition = "cloud",
+    pace: Pace | None = None,
 ) -> AsyncIterator[Desk]:
-    """A lab with `program` as its worker; afterwards nothing of any call is left on it."""
+    """A lab with `program` as its worker; afterwards nothing of any call is left on it.
+
+    What is measured takes `REAL_PACE`; without a pace the server takes no time of its own, so that tests take none.
+    """
     settings = replace(settings or AiSettings(), engine="instant", events=folder / "ai.jsonl")
     profile = folder / "frontdesk.toml"
     numbers = (ROOT / "frontdesk.toml").read_text()
     profile.write_text(
         numbers.replace(f'number = "{HUMAN}"', f'number = "{HUMAN}"\nringing_timeout = {RINGING_TIMEOUT}')
     )
-    server = LabServer(ServerSettings(edition=edition))
+    server = LabServer(ServerSettings(edition=edition, pace=pace or Pace()))
     gateway = SipGateway(server)
     async with (
         PhoneExchange() as exchange,

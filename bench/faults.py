@@ -22,6 +22,7 @@ from bench.fault_play import Fault, Play, crowd
 from bench.fault_table import table
 from bench.laws import broken
 from lab.lab import ROOT
+from lab.server import REAL_PACE
 from lab.server.settings import Edition
 from lab.waiting import until
 
@@ -103,7 +104,7 @@ def keep_log(desk: Desk, start: int, name: str) -> str:
 async def play_all(rows: list[Fault], tasks: list[str], edition: Edition) -> AsyncIterator[Line]:
     """`{"fault", "edition", "ours", "stock", "why_ours", "why_stock"}` of each row."""
     with tempfile.TemporaryDirectory() as folder:
-        async with open_desk(Path(folder), Path(agent.__file__), edition=edition) as desk:
+        async with open_desk(Path(folder), Path(agent.__file__), edition=edition, pace=REAL_PACE) as desk:
             for fault in rows:
                 line = {"fault": fault.name, "edition": str(edition)}
                 for task in tasks:

@@ -24,6 +24,7 @@ from bench.results import BENCH, write_results
 from lab.ai import AiSettings
 from lab.lab import ROOT
 from lab.play.judge import OTHER, PILOTS, pilot_present, runs
+from lab.server import REAL_PACE
 from lab.sip import Answer, Phone, g711
 from lab.waiting import LIMIT, until
 
@@ -196,7 +197,7 @@ async def run(transfers: int) -> None:
     ours: Samples = {}
     stock: Samples = {}
     with tempfile.TemporaryDirectory() as folder:
-        async with open_desk(Path(folder), Path(agent.__file__), DELAYS) as desk:
+        async with open_desk(Path(folder), Path(agent.__file__), DELAYS, pace=REAL_PACE) as desk:
             kinds: list[tuple[str, Accept, Samples]] = [
                 ("stock", "voice", stock),
                 ("ours", "voice", ours),

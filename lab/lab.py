@@ -14,7 +14,7 @@ from typing import Literal, Self
 
 from livekit import api
 
-from lab.server import LabServer, ServerSettings
+from lab.server import REAL_PACE, LabServer, Pace, ServerSettings
 from lab.server.settings import API_KEY, API_SECRET, Edition
 from lab.sip import GatewaySettings, PhoneExchange, SipGateway
 
@@ -47,6 +47,7 @@ class LabSettings:
     phones_address: str = "127.0.0.1:0"
     """Where the telephones are, for the outbound trunk."""
     agent_name: str = AGENT_NAME
+    pace: Pace = REAL_PACE
     first_token: float = 0.0
     first_audio: float = 0.0
     final_transcript: float = 0.0
@@ -119,7 +120,8 @@ class Lab:
     def __init__(self, settings: LabSettings | None = None) -> None:
         self.settings = settings or LabSettings()
         host, _, port = self.settings.phones_address.partition(":")
-        self.server = LabServer(ServerSettings(port=self.settings.port, edition=self.settings.edition))
+        server = ServerSettings(port=self.settings.port, edition=self.settings.edition, pace=self.settings.pace)
+        self.server = LabServer(server)
         self.gateway = SipGateway(self.server, GatewaySettings(port=self.settings.sip_port))
         self.phones = PhoneExchange(host, int(port or 0))
         self.ai = AiProcess(self.settings)

@@ -169,7 +169,7 @@ class Twilio:
                         room, leg, wanted.participant_identity, name=wanted.participant_name
                     )
                     participant.in_setup = False
-                    room.add(participant)
+                    participant.enter()
                     participant.connect_sound()
                 elif message.get("event") == "media":
                     chunk = int(message["media"]["chunk"])

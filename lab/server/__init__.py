@@ -3,12 +3,14 @@
 from lab.server.participant import Participant, Track, TrackSink
 from lab.server.rooms import Room, RoomRegistry
 from lab.server.server import LabServer
-from lab.server.settings import IceServer, ServerSettings
+from lab.server.settings import REAL_PACE, IceServer, Pace, ServerSettings
 from lab.server.twirp import TwirpError
 
 __all__ = [
+    "REAL_PACE",
     "IceServer",
     "LabServer",
+    "Pace",
     "Participant",
     "Room",
     "RoomRegistry",

@@ -159,6 +159,7 @@ class Dispatcher:
         """
         if not any(worker.load < self._settings.target_load for worker in self._available(job.agent_name)):
             return None
+        await asyncio.sleep(self._settings.pace.offer)
         asked: set[str] = set()
         while left := [
             worker for worker in self._available(job.agent_name) if worker.id not in asked and worker.load < 1

@@ -158,6 +158,10 @@ class SipEndpoint(asyncio.DatagramProtocol):
         if response.status >= 200:
             self._forget_later(lambda: self._server.pop(key, None))
 
+    def forget(self, request: SipMessage) -> None:
+        """A request that has no final answer gets none."""
+        self._server.pop((request.branch, request.method), None)
+
     def _forget_later(self, forget: Callable[[], object]) -> None:
         def now() -> None:
             self._forget_timers.discard(timer)

@@ -6,7 +6,6 @@ import asyncio
 import ipaddress
 import logging
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -23,7 +22,7 @@ from lab.sip.leg import Leg
 from lab.sip.mixer import CLOCK_RATIO, OpusEar, OpusEncoder, mix
 from lab.sip.playout import Pacer
 from lab.sip.rtp import KEYS
-from lab.sip.validation import check_call, check_inbound_trunk, check_outbound_trunk, check_rule
+from lab.sip.validation import check_call, check_inbound_trunk, check_outbound_trunk, check_rule, normalized
 
 logger = logging.getLogger("lab.sip.gateway")
 
@@ -91,11 +90,27 @@ class SipParticipant(Participant):
             disable_red=True,
         )
         self._microphone = Track(self, info)
-        self.tracks[info.sid] = self._microphone
+        self._publishing: asyncio.TimerHandle | None = None
         leg.on_end = self._on_leg_end
+
+    def enter(self, publish_after: float = 0.0) -> None:
+        """Joins its room, and publishes its track by then or so many seconds later, but not after it has answered."""
+        if publish_after:
+            self._publishing = asyncio.get_running_loop().call_later(publish_after, self._publish)
+        else:
+            self.tracks[self._microphone.sid] = self._microphone
+        self.room.add(self)
+
+    def _publish(self) -> None:
+        self._publishing = None
+        self.tracks[self._microphone.sid] = self._microphone
+        self.room.publish(self._microphone)
 
     def connect_sound(self) -> None:
         """The call is answered: both directions open, one callback each."""
+        if self._publishing:
+            self._publishing.cancel()
+            self._publish()
         self.leg.rtp.on_audio = self._from_phone
         self.leg.rtp.on_key = self._on_key
         for track in self._waiting.values():
@@ -161,7 +176,7 @@ class SipParticipant(Participant):
     def _on_leg_end(self, why: str) -> None:
         if self.in_setup:
             return
-        if self.status == "active":
+        if why in ("bye", "cancel"):
             self.set_status("hangup")
         if self.network.goodbye_lost:
             asyncio.get_running_loop().call_later(
@@ -175,6 +190,8 @@ class SipParticipant(Participant):
             self.room.tasks.spawn(self.room.remove(self, reason))
 
     async def close(self, reason: models.DisconnectReason) -> None:
+        if self._publishing:
+            self._publishing.cancel()
         self.leg.on_end = lambda why: None
         self.leg.hang_up("room", 486)
 
@@ -243,48 +260,33 @@ class SipGateway:
         self._spawn(self._incoming(leg))
 
     def _trunk_for(self, leg: Leg) -> protocol.SIPInboundTrunkInfo | None:
-        for trunk in self.inbound.values():
-            right_number = not trunk.numbers or leg.called in trunk.numbers
-            right_caller = not trunk.allowed_numbers or leg.caller.user in trunk.allowed_numbers
-            if right_number and right_caller and _address_allowed(leg.remote_host, list(trunk.allowed_addresses)):
-                return trunk
-        return None
+        """The trunk of the called number, or else one of all numbers; it has to allow the caller."""
+        allowing = [trunk for trunk in self.inbound.values() if _allows(trunk, leg)]
+        of_number = (trunk for trunk in allowing if normalized(leg.called) in map(normalized, trunk.numbers))
+        of_all = (trunk for trunk in allowing if not trunk.numbers)
+        return next(of_number, None) or next(of_all, None)
 
-    def _rule_for(self, trunk: protocol.SIPInboundTrunkInfo) -> protocol.SIPDispatchRuleInfo | None:
-        own = (rule for rule in self.rules.values() if trunk.sip_trunk_id in rule.trunk_ids)
-        any_trunk = (rule for rule in self.rules.values() if not rule.trunk_ids)
-        return next(own, None) or next(any_trunk, None)
+    def _rule_for(self, trunk: protocol.SIPInboundTrunkInfo | None) -> protocol.SIPDispatchRuleInfo | None:
+        """A rule of the trunk, or else one that names none: that one is for calls without a trunk, too."""
+        own = (rule for rule in self.rules.values() if trunk and trunk.sip_trunk_id in rule.trunk_ids)
+        of_anybody = (rule for rule in self.rules.values() if not rule.trunk_ids)
+        return next(own, None) or next(of_anybody, None)
 
     async def _incoming(self, leg: Leg) -> None:
         trunk = self._trunk_for(leg)
-        if trunk is None:
-            await self._ring_on(leg)
-            return
-        if trunk.auth_username and not leg.authorized(Credentials(trunk.auth_username, trunk.auth_password)):
+        if trunk and not _is_known(leg, trunk):
             return
         rule = self._rule_for(trunk)
         room = self._room_for(rule, leg) if rule else None
         if rule is None or room is None:
-            leg.reject(404)
+            leg.ring()  # livekit-sip rings before it asks for a rule, and drops a call for which there is none
+            leg.drop()
             return
         participant = self._caller(room, leg, trunk, rule)
-        room.add(participant)
+        participant.enter()
         for agent in rule.room_config.agents:
             self.server.tasks.spawn(self.server.dispatcher.dispatch(room, agent.agent_name, agent.metadata))
         await self._ring_until_heard(participant)
-
-    async def _ring_on(self, leg: Leg) -> None:
-        """livekit-sip gives an unknown number no final answer: it rings until the caller gives up."""
-        over = asyncio.Event()
-        leg.on_end = lambda why: over.set()
-        limit = time.monotonic() + self.settings.nobody_comes_limit
-        while not leg.ended:
-            leg.ring()
-            if time.monotonic() > limit:  # the caller's machine is gone
-                leg.hang_up("nobody came", 480)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(RINGING_INTERVAL):
-                    await over.wait()
 
     def _room_for(self, rule: protocol.SIPDispatchRuleInfo, leg: Leg) -> Room | None:
         match rule.rule.WhichOneof("rule"):
@@ -292,14 +294,14 @@ class SipGateway:
                 name = rule.rule.dispatch_rule_direct.room_name
             case "dispatch_rule_individual":
                 prefix = rule.rule.dispatch_rule_individual.room_prefix
-                name = f"{prefix}_{leg.caller.user}_{random_text(12)}"
+                name = "_".join(part for part in (prefix, leg.caller.user, random_text(12)) if part)
             case _:
                 return None
         return self.server.rooms.get_or_create(name)
 
     @staticmethod
     def _caller(
-        room: Room, leg: Leg, trunk: protocol.SIPInboundTrunkInfo, rule: protocol.SIPDispatchRuleInfo
+        room: Room, leg: Leg, trunk: protocol.SIPInboundTrunkInfo | None, rule: protocol.SIPDispatchRuleInfo
     ) -> SipParticipant:
         assert leg.invite_message
         number = leg.caller.user
@@ -311,13 +313,16 @@ class SipGateway:
             "sip.callStatus": "ringing",
             "sip.phoneNumber": number,
             "sip.trunkPhoneNumber": leg.called,
-            "sip.trunkID": trunk.sip_trunk_id,
             "sip.ruleID": rule.sip_dispatch_rule_id,
             "sip.hostname": leg.caller.host,
         }
-        for header, attribute in trunk.headers_to_attributes.items():
-            if value := leg.invite_message.get(header):
-                attributes[attribute] = value
+        if trunk:
+            attributes["sip.trunkID"] = (
+                trunk.sip_trunk_id
+            )  # for a call without a trunk livekit-sip sets, that is deletes, ""
+            for header, attribute in trunk.headers_to_attributes.items():
+                if value := leg.invite_message.get(header):
+                    attributes[attribute] = value
         name = f"Phone {number}"
         return SipParticipant(room, leg, f"sip_{number}", name=name, attributes=attributes, metadata=rule.metadata)
 
@@ -335,6 +340,7 @@ class SipGateway:
                     await participant.heard.wait()
             except TimeoutError:
                 continue
+        await asyncio.sleep(self.server.settings.pace.answer)
         await leg.accept()
         if leg.talking:
             participant.connect_sound()
@@ -353,7 +359,7 @@ class SipGateway:
         call_id = new_sid("SCL_")
         leg = Leg(self.endpoint)
         participant = self._callee(room, leg, request, trunk, identity, call_id)
-        room.add(participant)
+        participant.enter(publish_after=self.server.settings.pace.track_of_the_called)
         setup = self._spawn(self._set_up(participant, request, trunk))
         info = protocol.SIPParticipantInfo(
             participant_id=participant.sid, participant_identity=identity, room_name=room.name, sip_call_id=call_id
@@ -477,11 +483,25 @@ def _request_uri(user: str, trunk: protocol.SIPOutboundTrunkInfo) -> str:
     return f"sip:{user}@{trunk.address}" + ("" if transport == "auto" else f";transport={transport}")
 
 
-def _address_allowed(address: str, allowed: list[str]) -> bool:
-    if not allowed:
-        return True
-    here = ipaddress.ip_address(address)
-    return any(here in ipaddress.ip_network(entry, strict=False) for entry in allowed)
+def _allows(trunk: protocol.SIPInboundTrunkInfo, leg: Leg) -> bool:
+    right_caller = not trunk.allowed_numbers or normalized(leg.caller.user) in map(normalized, trunk.allowed_numbers)
+    allowed = trunk.allowed_addresses
+    right_address = not allowed or any(_is_at(leg.remote_host, leg.caller.host, entry) for entry in allowed)
+    return right_caller and right_address
+
+
+def _is_known(leg: Leg, trunk: protocol.SIPInboundTrunkInfo) -> bool:
+    """Whether the caller knows the trunk's password, if it has one. A caller that does not is refused by now."""
+    credentials = Credentials(trunk.auth_username, trunk.auth_password)
+    return not (trunk.auth_username and trunk.auth_password) or leg.authorized(credentials)
+
+
+def _is_at(address: str, host: str, entry: str) -> bool:
+    """Whether a call from `address`, of a caller at `host` by its own words, is of the network or host `entry`."""
+    try:
+        return ipaddress.ip_address(address) in ipaddress.ip_network(entry, strict=False)
+    except ValueError:  # a name
+        return host == entry
 
 
 class SipService:

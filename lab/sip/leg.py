@@ -316,6 +316,13 @@ class Leg:
         if self.state is LegState.EARLY:
             self._respond_final(status, reason=reason)
 
+    def drop(self) -> None:
+        """Forgets an incoming call: it gets no answer any more, and a CANCEL finds nothing."""
+        if self.state is LegState.EARLY and self._incoming:
+            assert self.invite_message
+            self.endpoint.forget(self.invite_message)
+            self._over("dropped")
+
     # -- both
 
     def on_ack(self, ack: SipMessage) -> None:

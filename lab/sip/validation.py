@@ -18,10 +18,11 @@ TOKEN = set(string.ascii_letters + string.digits + "-.!%*_+`'~")
 """RFC 3261 section 25.1."""
 NAME_LIMIT, VALUE_LIMIT = 255, 1024
 """Characters of a header's name and of its value."""
-OWN_HEADERS = set(
-    """accept accept-encoding accept-language allow allow-events call-id contact content-encoding content-length
-    content-type cseq event expires from max-forwards record-route refer-to reply-to k l m o r t u v""".split()
-)
+OWN_HEADERS = {
+    "accept", "accept-encoding", "accept-language", "allow", "allow-events", "call-id", "contact", "content-encoding",
+    "content-length", "content-type", "cseq", "event", "expires", "from", "max-forwards", "record-route", "refer-to",
+    "reply-to", "k", "l", "m", "o", "r", "t", "u", "v",
+}  # fmt: skip
 """Header fields that livekit-sip writes itself."""
 
 

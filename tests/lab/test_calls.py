@@ -14,13 +14,17 @@ import pytest
 from livekit import api, rtc
 from livekit.protocol.sip import SIPParticipantInfo, SIPTransport
 
-from lab.server import LabServer, ServerSettings
+from lab.server import LabServer, Pace, ServerSettings
 from lab.sip import Answer, Phone, PhoneExchange, Refuse, Ring, SipGateway
 from lab.sip.digest import Credentials
 from lab.sip.message import SipMessage
-from tests.lab.support import Ear, Tone, client, is_near, loudest_tone, server_api, until
+from tests.lab.support import Ear, ScriptedWorker, Tone, client, is_near, loudest_tone, server_api, until
 
 FRONT_DESK, CALLER, HUMAN = "+15550100", "+12025550111", "+12025550141"
+
+
+def settings(**values: object) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("lab", [values], indirect=True)
 
 
 @dataclass
@@ -49,8 +53,9 @@ class Lab:
 
 
 @pytest.fixture
-async def lab() -> AsyncIterator[Lab]:
-    server = LabServer(ServerSettings(announce_interval=0.1))
+async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
+    """With the settings of the server that a test gives it by `settings`."""
+    server = LabServer(ServerSettings(**{"announce_interval": 0.1, **getattr(request, "param", {})}))
     gateway = SipGateway(server)
     async with PhoneExchange() as exchange, server, gateway, server_api(server) as calls:
         trunk = await calls.sip.create_outbound_trunk(
@@ -249,11 +254,123 @@ async def test_a_caller_who_gives_up_leaves_nobody_in_the_room(lab: Lab) -> None
     await until(lambda: all(not room.participants for room in lab.server.rooms.all()), "the room is empty")
 
 
-async def test_an_unknown_number_gets_no_final_answer(lab: Lab) -> None:
+async def test_a_caller_who_gives_up_hangs_up_before_leaving(lab: Lab) -> None:
+    phone = lab.exchange.phone(CALLER)
+    dialling = asyncio.create_task(phone.dial(f"sip:{FRONT_DESK}@{lab.gateway.address}"))
+    await phone.wait_for("ringback", 5)
+    (room,) = lab.server.rooms.all()
+    async with client(lab.server, "watcher", room.name) as watcher:
+        seen = statuses(watcher)
+        gone: list[str] = []
+        watcher.on("participant_disconnected", lambda participant: gone.append(participant.identity))
+        phone.hang_up()
+        assert await dialling == 487
+        await until(lambda: gone == [f"sip_{CALLER}"], "the caller has left")
+        assert seen == ["hangup"]
+
+
+async def test_a_second_telephone_in_the_room_answers_the_caller_while_it_rings(lab: Lab) -> None:
+    human = lab.exchange.phone(HUMAN, on_call=Ring())
+    phone = lab.exchange.phone(CALLER)
+    dialling = asyncio.create_task(phone.dial(f"sip:{FRONT_DESK}@{lab.gateway.address}"))
+    await phone.wait_for("ringback", 5)
+    (room,) = lab.server.rooms.all()
+    await lab.call(room_name=room.name, wait_until_answered=False)
+    assert await dialling == 200
+    await human.wait_for("ringing", 5)
+    assert not human.talking
+    await lab.api.room.delete_room(api.DeleteRoomRequest(room=room.name))
+
+
+@settings(pace=Pace(track_of_the_called=0.6))
+async def test_the_caller_is_answered_when_the_ringing_telephone_publishes(lab: Lab) -> None:
+    human = lab.exchange.phone(HUMAN, on_call=Ring())
+    phone = lab.exchange.phone(CALLER)
+    dialling = asyncio.create_task(phone.dial(f"sip:{FRONT_DESK}@{lab.gateway.address}"))
+    await phone.wait_for("ringback", 5)
+    (room,) = lab.server.rooms.all()
+    begun = time.monotonic()
+    await lab.call(room_name=room.name, wait_until_answered=False)
+    async with client(lab.server, "watcher", room.name) as watcher:
+        await until(lambda: "human" in watcher.remote_participants, "the watcher knows the ringing one")
+        assert not watcher.remote_participants["human"].track_publications
+        await human.wait_for("ringing", 5)
+        assert not dialling.done()
+        assert await dialling == 200
+        assert time.monotonic() - begun >= 0.6
+        await until(lambda: watcher.remote_participants["human"].track_publications, "its track is known")
+    assert not human.talking
+    await lab.api.room.delete_room(api.DeleteRoomRequest(room=room.name))
+
+
+@settings(pace=Pace(track_of_the_called=20.0))
+async def test_a_telephone_that_answers_has_published_by_then(lab: Lab) -> None:
+    phone = lab.exchange.phone(HUMAN, on_call=Answer(after=0.1))
+    async with client(lab.server, "agent", "consult") as agent, Ear(agent) as ear:
+        await lab.call()
+        phone.say(tone(500, 3))
+        await until(lambda: is_near(500)(ear.hertz()), "the room hears the phone", limit=5)
+
+
+@settings(pace=Pace(answer=0.3))
+async def test_a_caller_is_answered_a_moment_after_the_agent_has_published(lab: Lab) -> None:
+    phone = lab.exchange.phone(CALLER)
+    dialling = asyncio.create_task(phone.dial(f"sip:{FRONT_DESK}@{lab.gateway.address}"))
+    await phone.wait_for("ringback", 5)
+    (room,) = lab.server.rooms.all()
+    async with client(lab.server, "agent", room.name) as agent, Tone(agent, 600):
+        published = time.monotonic()
+        assert await dialling == 200
+        assert time.monotonic() - published > 0.2
+        await lab.api.room.delete_room(api.DeleteRoomRequest(room=room.name))
+
+
+async def test_a_number_of_no_trunk_rings_once_and_gets_nothing_more(lab: Lab) -> None:
+    phone = lab.exchange.phone(CALLER)
+    async with ScriptedWorker(lab.server, "front-desk") as worker:
+        with pytest.raises(TimeoutError):
+            await phone.dial(f"sip:+15550177@{lab.gateway.address}", timeout=1.5)
+        assert not worker.offers
+    assert [event.name for event in phone.events] == ["dialled", "ringback", "ended"]
+    assert not lab.server.rooms.all()
+
+
+@pytest.mark.parametrize("called", ["+19990001234", "admin"])
+async def test_a_rule_that_names_no_trunk_lets_anybody_in(lab: Lab, called: str) -> None:
+    """Its room and its agent are for whoever sends an INVITE."""
+    rule = api.SIPDispatchRuleInfo(
+        rule=api.SIPDispatchRule(dispatch_rule_individual=api.SIPDispatchRuleIndividual(room_prefix="open")),
+        room_config=api.RoomConfiguration(agents=[api.RoomAgentDispatch(agent_name="front-desk")]),
+    )
+    await lab.api.sip.create_dispatch_rule(api.CreateSIPDispatchRuleRequest(dispatch_rule=rule))
+    phone = lab.exchange.phone(CALLER)
+    async with ScriptedWorker(lab.server, "front-desk") as worker:
+        dialling = asyncio.create_task(phone.dial(f"sip:{called}@{lab.gateway.address}"))
+        (job,) = await until(lambda: worker.offers, "there is a job")
+        assert job.room.name.startswith(f"open_{CALLER}_")
+        people = await lab.api.room.list_participants(api.ListParticipantsRequest(room=job.room.name))
+        attributes = people.participants[0].attributes
+        assert attributes["sip.trunkPhoneNumber"] == called
+        assert "sip.trunkID" not in attributes
+        phone.hang_up()
+        assert await dialling == 487
+        await lab.api.room.delete_room(api.DeleteRoomRequest(room=job.room.name))
+
+
+async def test_a_caller_of_the_desk_comes_by_the_rule_of_its_trunk_whatever_else_there_is(lab: Lab) -> None:
+    direct = api.SIPDispatchRule(dispatch_rule_direct=api.SIPDispatchRuleDirect(room_name="for-anybody"))
+    rule = api.SIPDispatchRuleInfo(rule=direct)
+    await lab.api.sip.create_dispatch_rule(api.CreateSIPDispatchRuleRequest(dispatch_rule=rule))
+    await lab.api.sip.create_inbound_trunk(
+        api.CreateSIPInboundTrunkRequest(
+            trunk=api.SIPInboundTrunkInfo(name="any number", allowed_addresses=["127.0.0.1"])
+        )
+    )
     phone = lab.exchange.phone(CALLER)
     with pytest.raises(TimeoutError):
-        await phone.dial(f"sip:+15550177@{lab.gateway.address}", timeout=1.0)
-    assert not lab.server.rooms.all()
+        await phone.dial(f"sip:{FRONT_DESK.removeprefix('+')}@{lab.gateway.address}", timeout=0.5)
+    (room,) = lab.server.rooms.all()
+    assert room.name.startswith("call-_")
 
 
 async def test_a_trunk_with_credentials_lets_in_only_who_knows_them(lab: Lab) -> None:
@@ -262,7 +379,8 @@ async def test_a_trunk_with_credentials_lets_in_only_who_knows_them(lab: Lab) ->
     phone, uri = lab.exchange.phone(CALLER), f"sip:+15550101@{lab.gateway.address}"
     assert await phone.dial(uri) == 407
     assert await phone.dial(uri, credentials=Credentials("desk", "wrong")) == 401
-    assert await phone.dial(uri, credentials=Credentials("desk", "pw")) == 404  # let in; no rule names a room
+    with pytest.raises(TimeoutError):  # let in; no rule names a room
+        await phone.dial(uri, credentials=Credentials("desk", "pw"), timeout=0.5)
 
 
 async def test_an_outbound_trunk_proves_who_it_is(lab: Lab) -> None:
@@ -427,12 +545,15 @@ async def test_a_trunk_lets_in_only_the_callers_and_addresses_that_it_names(lab:
         "+15550104": {"allowed_numbers": [CALLER], "allowed_addresses": ["127.0.0.0/8"]},
     }.items():
         trunk = api.SIPInboundTrunkInfo(name=number, numbers=[number], **values)  # type: ignore[arg-type]
-        await lab.api.sip.create_inbound_trunk(api.CreateSIPInboundTrunkRequest(trunk=trunk))
+        made = await lab.api.sip.create_inbound_trunk(api.CreateSIPInboundTrunkRequest(trunk=trunk))
+        rule = api.SIPDispatchRule(dispatch_rule_direct=api.SIPDispatchRuleDirect(room_name=number))
+        info = api.SIPDispatchRuleInfo(rule=rule, trunk_ids=[made.sip_trunk_id])
+        await lab.api.sip.create_dispatch_rule(api.CreateSIPDispatchRuleRequest(dispatch_rule=info))
     phone = lab.exchange.phone(CALLER)
-    for number in ("+15550102", "+15550103"):
+    for number in ("+15550102", "+15550103", "+15550104"):
         with pytest.raises(TimeoutError):
             await phone.dial(f"sip:{number}@{lab.gateway.address}", timeout=0.5)
-    assert await phone.dial(f"sip:+15550104@{lab.gateway.address}") == 404  # let in; no rule names a room
+    assert [room.name for room in lab.server.rooms.all()] == ["+15550104"]
 
 
 async def test_headers_of_the_caller_become_attributes_where_the_trunk_says_so(lab: Lab) -> None:

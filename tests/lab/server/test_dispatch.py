@@ -10,7 +10,8 @@ import pytest
 from livekit import api, rtc
 from livekit.protocol import agent
 
-from lab.server import LabServer, workers
+from lab.server import REAL_PACE, LabServer, workers
+from tests.lab.server.conftest import StartServer
 from tests.lab.support import ScriptedWorker, client, server_api, until
 
 
@@ -104,6 +105,15 @@ async def test_a_worker_that_reports_much_load_gets_no_call_and_none_later(
         await worker.pong()
         assert len(worker.offers) == takes_it
         assert len(await states(calls, made.id)) == takes_it
+
+
+async def test_a_job_is_offered_as_late_as_by_the_real_server(start_server: StartServer) -> None:
+    server = await start_server(pace=REAL_PACE)
+    async with server_api(server) as calls, ScriptedWorker(server, "front-desk") as worker:
+        begun = time.monotonic()
+        await dispatch(calls)
+        await until(lambda: worker.assignments, "the worker has the job")
+        assert time.monotonic() - begun >= REAL_PACE.offer > 0
 
 
 async def test_a_report_of_load_alone_leaves_a_full_worker_full(server: LabServer) -> None:
