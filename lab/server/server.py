@@ -57,7 +57,8 @@ class LabServer:
         self.twirp.add_service(
             "RoomService", RoomService(self.rooms, self.dispatcher, self.settings.edition, self.tasks)
         )
-        self.twirp.add_service("AgentDispatchService", AgentDispatchService(self.rooms, self.dispatcher, self.tasks))
+        dispatches = AgentDispatchService(self.rooms, self.dispatcher, self.settings.pace, self.tasks)
+        self.twirp.add_service("AgentDispatchService", dispatches)
         self._multiplexer = UdpMultiplexer()
         self._runner: web.AppRunner | None = None
         self._websockets: set[web.WebSocketResponse] = set()

@@ -15,7 +15,7 @@ from livekit.protocol import agent, agent_dispatch, models
 
 from lab.naming import mask, new_sid
 from lab.server.rooms import Room, RoomRegistry
-from lab.server.settings import ServerSettings
+from lab.server.settings import Pace, ServerSettings
 from lab.server.tokens import Claims
 from lab.server.twirp import TwirpError, require
 from lab.tasks import TaskSet
@@ -218,8 +218,9 @@ class Dispatcher:
 class AgentDispatchService:
     """The server API to dispatch agents by name."""
 
-    def __init__(self, rooms: RoomRegistry, dispatcher: Dispatcher, tasks: TaskSet) -> None:
+    def __init__(self, rooms: RoomRegistry, dispatcher: Dispatcher, pace: Pace, tasks: TaskSet) -> None:
         self._rooms = rooms
+        self._pace = pace
         self._dispatcher = dispatcher
         self._tasks = tasks
 
@@ -227,6 +228,7 @@ class AgentDispatchService:
         self, request: agent_dispatch.CreateAgentDispatchRequest, claims: Claims
     ) -> agent_dispatch.AgentDispatch:
         require(claims.may_admin(request.room))
+        await asyncio.sleep(self._pace.create_dispatch)
         room = self._rooms.get_or_create(request.room)
         entry = agent_dispatch.AgentDispatch(
             id=new_sid("AD_"), agent_name=request.agent_name, room=request.room, metadata=request.metadata

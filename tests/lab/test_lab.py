@@ -14,7 +14,7 @@ from tests.lab.support import ScriptedWorker, server_api, until
 
 
 def test_people_wait_as_long_as_on_the_real_server_and_tests_do_not() -> None:
-    assert ServerSettings().pace == Pace(offer=0.0, answer=0.0, track_of_the_called=0.0)
+    assert ServerSettings().pace == Pace(create_dispatch=0.0, offer=0.0, answer=0.0, track_of_the_called=0.0)
     assert LabSettings().pace == REAL_PACE
     assert Lab().server.settings.pace == REAL_PACE
 
