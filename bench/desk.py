@@ -258,7 +258,6 @@ async def open_desk(
             "TRANSFER_ORDER": str(folder / "order.json"),
             "TRANSFER_REPORT": str(folder / "reports.jsonl"),
             "WORKER_HEALTH_PORT": "0",
-            "WORKER_LOAD_THRESHOLD": "2",
             **ai_environment(ai.url),
         }
         made.environment, made.program = environment, program

@@ -345,9 +345,7 @@ async def play(
     log = folder / "worker.log"
     log.unlink(missing_ok=True)
     async with open_stack(folder, edition) as stack:
-        worker = WorkerProcess(
-            {**stack.worker_environment, "WORKER_HEALTH_PORT": "0", "WORKER_LOAD_THRESHOLD": "2"}, log
-        )
+        worker = WorkerProcess({**stack.worker_environment, "WORKER_HEALTH_PORT": "0"}, log)
         voices = Voices(stack.ai.url)
         try:
             seconds, _ = await asyncio.gather(worker.start(), voices.prepare(scenario.lines()))

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from bench.desk import CLEAN_UP, HUMAN, Call, open_desk
-from lab.lab import FRONT_DESK
 from tests.lab.support import LIMIT, until
 
 PAGE = """result = await WarmTransferTask(
@@ -26,9 +25,8 @@ OUR_IMPORT = "from transfer import WarmTransferTask"
 
 @pytest.fixture
 def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The program with our import in place of theirs. An inline trunk has no number: the page leaves it to the environment."""
-    trunk = {"SIP_AUTH_USERNAME": "u", "SIP_AUTH_PASSWORD": "p", "LIVEKIT_SIP_NUMBER": FRONT_DESK}
-    for name, value in {"HUMAN_NUMBER": HUMAN, **trunk}.items():
+    """The program with our import in place of theirs."""
+    for name, value in {"HUMAN_NUMBER": HUMAN, "SIP_AUTH_USERNAME": "u", "SIP_AUTH_PASSWORD": "p"}.items():
         monkeypatch.setenv(name, value)
     source = STOCK_AGENT.read_text()
     assert source.count(STOCK_IMPORT) == 1
