@@ -142,8 +142,8 @@ def from_dial_error(error: Exception) -> WarmTransferError:
     if isinstance(error, api.TwirpError):
         if error.code in ("canceled", "deadline_exceeded"):
             return WarmTransferError(TransferReason.NO_ANSWER)
-        # A trunk without the credentials that the other side wants is "unknown", told by its words alone.
-        # "failed_precondition": a trunk without numbers.
+        # "failed_precondition": a trunk without numbers or with wrong credentials (livekit-sip be5d3f5); that of December 2025
+        # says "unknown" to the latter, and its words alone tell.
         if error.code in (
             "not_found",
             "invalid_argument",

@@ -47,6 +47,12 @@ TWIRP_CODES = {
 }
 """What CreateSIPParticipant answers for a SIP status: 404, 408, 480, 486, 500, 503 and 603 seen, the rest read in its source."""
 
+LOCKED_OUT = {
+    False: "sip server required auth, but no username or password was provided",
+    True: "max auth retry attempts reached for SIP invite",
+}
+"""What livekit-sip (be5d3f5) says of a 401 or 407, without credentials in the trunk and with wrong ones; no status comes along."""
+
 LEAVE_REASONS = {486: models.USER_REJECTED, 480: models.USER_UNAVAILABLE}
 
 
@@ -440,7 +446,7 @@ class SipGateway:
             return TwirpError("canceled", "twirp error canceled: ringing timeout")
         if status != 200:
             await self._leave(participant, LEAVE_REASONS.get(status, models.CLIENT_INITIATED))
-            return self._refusal(participant, status)
+            return self._refusal(participant, trunk, status)
         await self._answered(participant, request.dtmf)
         return None
 
@@ -458,13 +464,13 @@ class SipGateway:
         if not leg.ended:
             participant.set_status("active")
 
-    def _refusal(self, participant: SipParticipant, status: int) -> TwirpError:
+    def _refusal(self, participant: SipParticipant, trunk: protocol.SIPOutboundTrunkInfo, status: int) -> TwirpError:
         reason = participant.leg.reason
         logger.info("call to %s: %s %s", mask(participant.attributes["sip.phoneNumber"]), status, reason)
         if status == 487:
             return TwirpError("canceled", "twirp error canceled: call canceled")
         if status in (401, 407):
-            return TwirpError("unknown", "twirp error unknown: auth required but no username or password was provided")
+            return TwirpError("failed_precondition", f"twirp error unknown: {LOCKED_OUT[bool(trunk.auth_username)]}")
         return TwirpError(
             twirp_code(status),
             f"twirp error unknown: INVITE failed: sip status: {status}: {reason}",

@@ -386,9 +386,15 @@ async def test_a_trunk_with_credentials_lets_in_only_who_knows_them(lab: Lab) ->
 async def test_an_outbound_trunk_proves_who_it_is(lab: Lab) -> None:
     lab.exchange.credentials = Credentials("desk", "pw")
     phone = lab.exchange.phone(HUMAN, on_call=Answer(after=0.1))
-    with pytest.raises(api.ServerError):
+    with pytest.raises(api.ServerError) as caught:
         await lab.call()
-    config = api.SIPOutboundConfig(hostname=lab.exchange.address, auth_username="desk", auth_password="pw")
+    assert (caught.value.code, caught.value.status) == ("failed_precondition", 412)
+    assert "no username or password was provided" in caught.value.message
+    config = api.SIPOutboundConfig(hostname=lab.exchange.address, auth_username="desk", auth_password="wrong")
+    with pytest.raises(api.ServerError, match="max auth retry attempts reached") as caught:
+        await lab.call(sip_trunk_id="", trunk=config, sip_number="+15550123")
+    assert not isinstance(caught.value, api.SipCallError)
+    config.auth_password = "pw"
     await lab.call(sip_trunk_id="", trunk=config, sip_number="+15550123")
     assert phone.talking
     assert [event.detail for event in phone.events if event.name == "invited"][-1:] == ["+15550123"]

@@ -59,9 +59,18 @@ def test_an_error_without_a_sip_status_tells_why(code: str, reason: TransferReas
     assert (outcome.reason, outcome.sip_status_code) == (reason, None)
 
 
-def test_a_trunk_without_the_wanted_credentials_is_a_trunk_error() -> None:
-    words = "twirp error unknown: auth required but no username or password was provided"
-    assert from_dial_error(api.ServerError("unknown", words, status=500)).reason is TransferReason.TRUNK_ERROR
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("unknown", "auth required but no username or password was provided"),
+        ("failed_precondition", "sip server required auth, but no username or password was provided"),
+        ("failed_precondition", "max auth retry attempts reached for SIP invite"),
+        ("failed_precondition", "no numbers on outbound trunk"),
+    ],
+)
+def test_a_trunk_without_what_it_needs_is_a_trunk_error_that_says_so(code: str, words: str) -> None:
+    outcome = from_dial_error(api.ServerError(code, f"twirp error unknown: {words}", status=412))
+    assert (outcome.reason, outcome.detail) == (TransferReason.TRUNK_ERROR, f"twirp error unknown: {words}")
 
 
 def test_a_request_that_takes_too_long_is_no_answer() -> None:
