@@ -21,10 +21,10 @@ from livekit.agents.voice.room_io import RoomOptions
 
 from frontdesk.logs import mask_all_logs
 from frontdesk.pipeline import Pipeline, make_pipeline
-from frontdesk.profile import read_profile
+from frontdesk.profile import Profile
 from frontdesk.receptionist import FrontDeskAgent
 from frontdesk.recording import Recording
-from frontdesk.settings import Settings, read_settings
+from frontdesk.settings import Settings
 from frontdesk.worker import FrontDeskServer
 from transfer import Departures, delete_room, present_in, prompts
 
@@ -34,12 +34,11 @@ APOLOGY_LIMIT = 8.0
 """Seconds until a caller whose agent has died is hung up on, apology or not."""
 
 
-def prewarm(process: JobProcess) -> None:
-    """Before a call comes: what takes long is loaded once in each job process."""
+def prewarm(settings: Settings, profile: Profile, process: JobProcess) -> None:
+    """Before a call comes: what takes long is loaded once in each job process. The worker has read and checked the rest."""
     mask_all_logs()
-    settings = read_settings(mode="console")  # checked when the worker ran; what only a server needs is there or not
     process.userdata["settings"] = settings
-    process.userdata["profile"] = read_profile(settings.profile_path, dials_numbers_only=settings.dials_numbers_only)
+    process.userdata["profile"] = profile
     process.userdata["pipeline"] = make_pipeline(settings)
 
 

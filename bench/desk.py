@@ -27,7 +27,7 @@ from lab.waiting import LIMIT, until
 
 HUMAN = "+12025550141"
 GREETING = "Thank you for calling Northwind Trading. How can I help you today?"
-HOLD = "Please hold while I find a colleague for you."
+HOLD = "Please hold while I call Sarah for you."
 CONNECTED = "You are now connected. I will leave you to it."
 REQUEST = "I have a question about my bill. Can I speak to a person please?"
 RINGING_TIMEOUT = 5

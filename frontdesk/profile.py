@@ -28,7 +28,7 @@ class Destination:
     """Somebody that a caller can be put through to."""
 
     key: str
-    """All that the model ever sees of it, with the department."""
+    """All that the model ever names of it; name and department tell it whom callers mean."""
     name: str
     department: str
     number: str
@@ -69,7 +69,7 @@ class Profile:
         return "\n".join([*lines, *(f"{question} {answer}" for question, answer in self.faq.items())])
 
     def directory_lines(self) -> str:
-        return "\n".join(f"- {key}: {entry.department}" for key, entry in self.directory.items())
+        return "\n".join(f"- {key}: {entry.name}, {entry.department}" for key, entry in self.directory.items())
 
 
 class _Section:

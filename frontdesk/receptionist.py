@@ -8,6 +8,7 @@ from typing import Any
 
 from livekit.agents import Agent, AgentSession, RunContext, StopResponse, ToolError, function_tool, get_job_context
 
+from frontdesk.offers import next_step
 from frontdesk.outbound import Outbound
 from frontdesk.profile import Destination, Profile
 from frontdesk.recording import Recording
@@ -45,7 +46,8 @@ class FrontDeskAgent(Agent):
         """The tool with the directory's keys as the only destinations that the model can name."""
 
         async def transfer_to_human(raw_arguments: dict[str, object], context: RunContext) -> None:
-            await self.transfer_to_human(str(raw_arguments.get("destination", "")), context)
+            destination, reason = (str(raw_arguments.get(name, "")) for name in ("destination", "reason"))
+            await self.transfer_to_human(destination, reason, context)
 
         schema = {
             "name": "transfer_to_human",
@@ -66,8 +68,11 @@ class FrontDeskAgent(Agent):
         }
         return function_tool(transfer_to_human, raw_schema=schema)
 
-    async def transfer_to_human(self, destination: str, context: RunContext) -> None:
-        """Raises ToolError, whose text the model reads, when the transfer did not come about."""
+    async def transfer_to_human(self, destination: str, reason: str, context: RunContext) -> None:
+        """Puts the caller through to `destination`, a key of the directory; `reason` is what the colleague is told.
+
+        Raises ToolError, whose text tells the model what happened and what to offer, when the transfer failed.
+        """
         # First of all: a late word of the caller would otherwise interrupt the tool's speech and kill the transfer.
         context.disallow_interruptions()
         entry = self._profile.directory.get(destination)
@@ -76,16 +81,18 @@ class FrontDeskAgent(Agent):
             raise ToolError(f"There is no destination {destination!r}. Use one of: {known}.")
         if self._outbound is None:
             raise ToolError("Nobody can be called from here: this conversation is not on a telephone.")
-        await context.session.say(prompts.read("frontdesk/before_transfer.txt"), allow_interruptions=False)
+        hold = prompts.read("frontdesk/before_transfer.txt", name=entry.name)
+        await context.session.say(hold, allow_interruptions=False)
         try:
-            result = await self._transfer(context.session, entry, self._outbound)
+            result = await self._transfer(context.session, entry, reason, self._outbound)
         except WarmTransferError as error:
             # What comes now may be interrupted again; else the caller's words over it are thrown away.
             context.speech_handle.allow_interruptions = True
             self._recording.mark(get_job_context(), success=False, reason=f"transfer: {error.reason}")
             if error.reason is TransferReason.CALLER_HUNG_UP:
                 raise StopResponse() from None
-            raise
+            step = next_step(error.reason, [tool.id for tool in self.tools], len(self._profile.directory))
+            raise ToolError(f"{error.message} {step}".strip()) from error
         self._recording.mark(get_job_context(), success=True, reason="transfer: connected")
         if result.ended_by == "human":
             # A fixed sentence: the caller does not wait for a model.
@@ -95,7 +102,9 @@ class FrontDeskAgent(Agent):
             context.session.shutdown(drain=False)
         raise StopResponse()
 
-    async def _transfer(self, session: AgentSession, entry: Destination, outbound: Outbound) -> WarmTransferResult:
+    async def _transfer(
+        self, session: AgentSession, entry: Destination, reason: str, outbound: Outbound
+    ) -> WarmTransferResult:
         def on_event(event: TransferEvent) -> None:
             if event.phase is Phase.BRIDGED:
                 self._ending_recording = asyncio.create_task(self._recording.end(session))
@@ -105,6 +114,8 @@ class FrontDeskAgent(Agent):
             introduction = f"{introduction} {prompts.read('frontdesk/recording_ended.txt')}"
         return await outbound.transfer(
             entry.number,
+            human_name=entry.name,
+            call_reason=reason,
             ringing_timeout=entry.ringing_timeout,
             dtmf=entry.dtmf or None,
             person_timeout=entry.person_timeout,

@@ -9,6 +9,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -30,6 +31,7 @@ from frontdesk.settings import (
     check_machine,
     settle,
 )
+from frontdesk.texts import text_problems
 
 logger = logging.getLogger("frontdesk")
 
@@ -72,11 +74,13 @@ class Capacity:
 class FrontDeskServer(AgentServer):
     """Found by LiveKit's tools as `server` of agent.py. Making one reads raw values only: `run` checks them."""
 
-    def __init__(self, prewarm: Callable[[JobProcess], Any]) -> None:
+    def __init__(self, prewarm: Callable[[Settings, Profile, JobProcess], None]) -> None:
+        """`prewarm` gets what was checked: a job process reads nothing once more that may have changed meanwhile."""
         # Here, not when it runs: the constructor is the only way to say the port and the name.
         logging.getLogger("asyncio").setLevel(logging.INFO)  # at DEBUG it names its selector before anything is checked
         self._file_problems = load_env_files([Path.cwd(), ROOT])
-        super().__init__(setup_fnc=prewarm, port=_raw_port())
+        super().__init__(port=_raw_port())
+        self._prewarm = prewarm
         self.agent_name = raw("AGENT_NAME") or raw("LIVEKIT_AGENT_NAME") or DEFAULT_AGENT_NAME
         self._told: dict[str, str] = {}
         self._capacity = Capacity(math.inf)
@@ -90,7 +94,8 @@ class FrontDeskServer(AgentServer):
     async def run(self, *, devmode: bool = False, unregistered: bool = False) -> None:
         """Ends the process with exit code 2, and a line on stderr for each thing that is wrong, before anything starts."""
         mask_all_logs()
-        settings, _ = self.check(devmode=devmode, unregistered=unregistered)
+        settings, profile = self.check(devmode=devmode, unregistered=unregistered)
+        self.setup_fnc = partial(self._prewarm, settings, profile)
         self._configure(settings, devmode=devmode)
         try:
             await super().run(devmode=devmode, unregistered=unregistered)
@@ -108,6 +113,7 @@ class FrontDeskServer(AgentServer):
         except ConfigurationError as error:
             refuse([*problems, *error.problems])
         recording.say_to_exporters(settings)
+        problems += text_problems()
         try:
             profile = read_profile(settings.profile_path, dials_numbers_only=settings.dials_numbers_only)
         except ConfigurationError as error:

@@ -16,7 +16,7 @@ from livekit.agents import JobContext
 from transfer.consult import Consult
 from transfer.livekit_adapter import server_url
 from transfer.masking import mask
-from transfer.move_memory import forget_move, may_move
+from transfer.move_memory import may_move, remember_no_move
 from transfer.outcome import TransferReason, WarmTransferError
 from transfer.presence import present_in
 from transfer.relay import Order, Relay, RelayError, RelayProcess, Side
@@ -290,7 +290,7 @@ class AutoBridge:
                 raise
             why, cannot = f"the move failed: {error.detail}", _is_not_implemented(error.__cause__)
         if cannot:
-            forget_move(self._url)
+            remember_no_move(self._url)
             return await self._relay.join(consult, "this server cannot move a participant", after_move=False)
         try:
             return await self._relay.join(consult, why, after_move=True)

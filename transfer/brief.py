@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import re
 from collections.abc import Sequence
 
 from livekit.agents import llm, tts
@@ -35,6 +36,8 @@ EDGE_TURNS = 8
 """Turns beside an early cut that are never shown, since a card may be dictated in several."""
 CUT, GAP = "[…]", "[……]"
 """Stand in the text while it is redacted, for what was cut off early: within a turn, and between two."""
+TELEPHONE = re.compile(r"\+?\d{3,17}")
+"""A caller ID that is a number: "anonymous" and "restricted" are none."""
 CALLER, FOUND = "Caller", "Found by"
 
 
@@ -109,30 +112,43 @@ def _words(text: str, limit: int) -> str:
     return " ".join(text.split())
 
 
-def fallback_summary(history: str) -> str:
-    """The caller's own last words of some length, when there is no model to summarise them."""
+def what_is_known(history: str, reason: str, number: str = "") -> str:
+    """The conversation as models get to see it: with why the caller needs a person, as their agent understood it, and the
+    caller's telephone number for those who ask."""
+    lines = [history]
+    if reason:
+        lines.append(prompts.read("transfer/reason.txt", reason=reason))
+    if TELEPHONE.fullmatch(number):
+        lines.append(prompts.read("transfer/caller_number.txt", number=number))
+    return "\n".join(filter(None, lines))
+
+
+def fallback_summary(history: str, reason: str = "") -> str:
+    """Why the caller needs a person, and their own last words of some length, when there is no model to summarise them."""
     said = [line.removeprefix(f"{CALLER}: ") for line in history.splitlines() if line.startswith(f"{CALLER}: ")]
-    if not said:
-        return prompts.read("transfer/briefing_unknown.txt")
-    longest = max(said[-3:], key=len)
-    return prompts.read("transfer/briefing_fallback.txt", last_words=" ".join(longest.split()[:WORDS]))
+    known = [prompts.read("transfer/briefing_reason.txt", reason=reason)] if reason else []
+    if said:
+        longest = max(said[-3:], key=len)
+        known.append(prompts.read("transfer/briefing_fallback.txt", last_words=" ".join(longest.split()[:WORDS])))
+    return " ".join(known) or prompts.read("transfer/briefing_unknown.txt")
 
 
-async def write_summary(model: llm.LLM | None, history: str) -> str:
+async def write_summary(model: llm.LLM | None, history: str, reason: str = "") -> str:
     """At most 60 words from the model, or the fallback when it is slow, fails, or there is none."""
-    if model is None or not history:
-        return fallback_summary(history)
+    if model is None or not (history or reason):
+        return fallback_summary(history, reason)
     request = llm.ChatContext.empty()
-    request.add_message(role="system", content=prompts.read("transfer/briefing_request.txt", conversation=history))
+    known = what_is_known(history, reason)
+    request.add_message(role="system", content=prompts.read("transfer/briefing_request.txt", conversation=known))
     request.add_message(role="user", content="Write the briefing.")
     try:
         async with asyncio.timeout(WRITING_LIMIT):
             answer = await model.chat(chat_ctx=request).collect()
     except Exception as error:
         logger.warning("the briefing is written without the model: %s", type(error).__name__)
-        return fallback_summary(history)
+        return fallback_summary(history, reason)
     words = answer.text.split()
-    return " ".join(words[:WORDS]) if words else fallback_summary(history)
+    return " ".join(words[:WORDS]) if words else fallback_summary(history, reason)
 
 
 class Briefing:
@@ -141,12 +157,15 @@ class Briefing:
     Nobody waits for it: what is not ready when the human is there is replaced by what is.
     """
 
-    def __init__(self, model: llm.LLM | None, voice: tts.TTS | None, history: str, redact: Redact) -> None:
+    def __init__(
+        self, model: llm.LLM | None, voice: tts.TTS | None, history: str, redact: Redact, reason: str = ""
+    ) -> None:
+        """`history` and `reason` are redacted already; what the model writes of them is redacted again."""
         self.opening = Sentence(prompts.read("transfer/opening.txt"))
         """Names nothing of the caller: it may be said to whoever picks up."""
-        self._fallback = Sentence(_whole(fallback_summary(history)))
+        self._fallback = Sentence(_whole(fallback_summary(history, reason)))
         self._written: Sentence | None = None
-        self._preparing = asyncio.create_task(self._prepare(model, voice, history, redact))
+        self._preparing = asyncio.create_task(self._prepare(model, voice, history, redact, reason))
 
     async def settle(self, limit: float) -> None:
         """Waits up to `limit` seconds; from then on the text stays what it is."""
@@ -161,11 +180,13 @@ class Briefing:
     def details(self) -> Sentence:
         return self._written or self._fallback
 
-    async def _prepare(self, model: llm.LLM | None, voice: tts.TTS | None, history: str, redact: Redact) -> None:
+    async def _prepare(
+        self, model: llm.LLM | None, voice: tts.TTS | None, history: str, redact: Redact, reason: str
+    ) -> None:
         """Never fails: what cannot be had is left out."""
         speaking = asyncio.create_task(self.opening.prepare(voice))
         try:
-            self._written = Sentence(_whole(redact(await write_summary(model, history))))
+            self._written = Sentence(_whole(redact(await write_summary(model, history, reason))))
             await asyncio.gather(speaking, self._written.prepare(voice))
         finally:
             speaking.cancel()

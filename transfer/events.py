@@ -42,6 +42,8 @@ class TransferEvent:
     """Counts the dials of this transfer, from 1; 0 before the first."""
     destination: str = ""
     """Of the attempt: its name; without one, its number or URI."""
+    call_reason: str = ""
+    """Why the caller needs a person, where the task was told."""
     reason: str = ""
     """Why it failed, when it did."""
     transcript: tuple[Said, ...] = ()

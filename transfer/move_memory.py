@@ -28,7 +28,7 @@ def may_move(url: str) -> bool:
     return note is None or not note.exists()
 
 
-def forget_move(url: str) -> None:
+def remember_no_move(url: str) -> None:
     """The server at `url` has said that it cannot."""
     note = _note(url)
     with contextlib.suppress(OSError):  # a read-only disk: the next call asks again, which takes some 20 ms

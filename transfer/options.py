@@ -78,6 +78,7 @@ def destinations(
     dtmf: NotGivenOr[str | None],
     ringing_timeout: NotGivenOr[float | None],
     person_timeout: float | None,
+    name: str,
 ) -> list[Destination]:
     """One by `sip_call_to`, or those given; `dtmf` and the two timeouts are the defaults of those without their own.
 
@@ -96,7 +97,7 @@ def destinations(
             ringing_timeout=destination.ringing_timeout if destination.ringing_timeout is not None else ringing,
             person_timeout=destination.person_timeout if destination.person_timeout is not None else person_timeout,
         )
-        for destination in destinations or [Destination(sip_call_to)]
+        for destination in destinations or [Destination(sip_call_to, name)]
     ]
     for destination in given:
         Target.parse(destination.sip_call_to)

@@ -59,6 +59,8 @@ class WarmTransferResult:
     human_agent_identity: str
     seconds: dict[str, float] = field(default_factory=dict)
     """Time spent in each phase of the attempt that was connected; `hold`: all the time on hold."""
+    call_reason: str = ""
+    """Why the caller needs a person, where the task was told."""
     attempts: list[AttemptRecord] = field(default_factory=list)
     """Every dial, in the order in which they began."""
     bridge: str = ""
@@ -70,7 +72,7 @@ class WarmTransferResult:
 
 
 class WarmTransferError(ToolError):
-    """A transfer that did not. Its message tells the model what to say and to offer next."""
+    """A transfer that did not. Its message tells the model what happened; what to offer next is the agent's own business."""
 
     def __init__(
         self,
@@ -87,6 +89,8 @@ class WarmTransferError(ToolError):
         self.sip_status = sip_status
         self.seconds: dict[str, float] = {}
         """Time spent in each phase of the last attempt; `hold`: all the time on hold."""
+        self.call_reason = ""
+        """Why the caller needs a person, where the task was told."""
         self.attempts: list[AttemptRecord] = []
         """Every dial, in the order in which they began."""
 

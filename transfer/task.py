@@ -71,6 +71,8 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         allow_interruptions: NotGivenOr[bool] = NOT_GIVEN,
         extra_instructions: str = "",
         target_phone_number: NotGivenOr[str] = NOT_GIVEN,
+        call_reason: str = "",
+        human_name: str = "",
         destinations: Sequence[Destination] = (),
         dial_order: DialOrder = "in_order",
         go_on_after: Collection[TransferReason] = GO_ON_AFTER,
@@ -103,6 +105,9 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
             tools: More tools for that agent; one with the name of ours takes its place.
             extra_instructions: Appended to the default instructions.
             target_phone_number: Old name of `sip_call_to`.
+            call_reason: Why the caller needs a person, in a few words: in the briefing, in what the human's agent knows, in the
+                result and in every event.
+            human_name: Of the human agent, such as "Sarah": stands for them in events, spans and records, in place of the number.
             destinations: Instead of `sip_call_to`: several, for one hold. `dtmf`, `ringing_timeout` and `person_timeout` count
                 for those that have none of their own.
             dial_order: One after the other, or all at once: the first to accept gets the call, the others are told so.
@@ -137,9 +142,12 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
             dtmf=dtmf,
             ringing_timeout=ringing_timeout,
             person_timeout=person_timeout,
+            name=human_name,
         )
         self._redact = redact
         self._history = brief.conversation(chat_ctx if is_given(chat_ctx) else None, redact)
+        self._call_reason = " ".join(redact(call_reason).split()).rstrip(".?! ")
+        self._consult_instructions, self._extra_instructions = instructions, extra_instructions
         # The task itself is the caller's agent from now on: it has no tools and answers nothing, and no stream to a
         # model that listens or thinks stays open.
         super().__init__(instructions=prompts.read("transfer/on_hold.txt"), stt=None, vad=None, llm=None)
@@ -148,7 +156,6 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
                 sip_trunk_id=sip_trunk_id, sip_connection=sip_connection, sip_number=sip_number, sip_headers=sip_headers
             ),
             agent={
-                "instructions": options.resolve_instructions(instructions, extra_instructions, self._history),
                 "tools": list(tools or []),
                 "stt": stt,
                 "vad": vad,
@@ -182,6 +189,8 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         self._stopped_at: float | None = None
         """When that was, on the clock of `time.monotonic`."""
         self._caller_identity: str | None = None
+        self._caller_number = ""
+        """As the telephone network tells it; empty where it is withheld, and of callers who have none."""
         self._room: rtc.Room | None = None
         self._run_task: asyncio.Task[None] | None = None
         self._result: WarmTransferResult | None = None
@@ -248,6 +257,10 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         bridge = make_bridge(self._bridge_kind, job, job.room, lambda: self._caller_identity)
         self._bridge = bridge
         self._watch_caller(job)
+        known = brief.what_is_known(self._history, self._call_reason, self._caller_number)
+        self._options.agent["instructions"] = options.resolve_instructions(
+            self._consult_instructions, self._extra_instructions, known
+        )
         outcome = await self._outcome(job, hold)
         self._unwatch_caller(job.room)
         if isinstance(outcome, WarmTransferResult):
@@ -285,6 +298,7 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         assert outcome
         if failure:
             self._enter(Phase.FAILED, reason=failure.reason)
+        outcome.call_reason = self._call_reason
         outcome.attempts = [attempt.record() for attempt in self._attempts]
         by_success = sorted(outcome.attempts, key=lambda record: record.reason is None)
         outcome.seconds = {**by_success[-1].seconds} if by_success else {}
@@ -313,6 +327,7 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         others = list(room.remote_participants.values())
         caller = linked or (others[0] if len(others) == 1 else None)
         self._caller_identity, self._room = caller.identity if caller else None, room
+        self._caller_number = caller.attributes.get("sip.phoneNumber", "") if caller else ""
         self._departures = Departures(job, self._on_participant_left)
         room.on("disconnected", self._on_room_left)
         room.on("sip_dtmf_received", self._on_key)
@@ -377,7 +392,7 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         model = given_model if is_given(given_model) else self.session.llm
         voice = given_voice if is_given(given_voice) else self.session.tts
         chat_model = model if isinstance(model, llm.LLM) else None
-        return brief.Briefing(chat_model, voice or None, self._history, self._redact)
+        return brief.Briefing(chat_model, voice or None, self._history, self._redact, self._call_reason)
 
     async def _update_caller(self, hold: Hold) -> None:
         """Says now and then that something is being done; the hold audio goes on after it."""
@@ -513,4 +528,17 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         if self._on_event:
             transcript = tuple(attempt.consult.transcript) if attempt else ()
             kind, why = (bridged.kind, bridged.why) if bridged else ("", "")
-            self._on_event(TransferEvent(self._id, phase, now, number, destination, reason, transcript, kind, why))
+            self._on_event(
+                TransferEvent(
+                    transfer=self._id,
+                    phase=phase,
+                    at=now,
+                    attempt=number,
+                    destination=destination,
+                    call_reason=self._call_reason,
+                    reason=reason,
+                    transcript=transcript,
+                    bridge=kind,
+                    bridge_reason=why,
+                )
+            )

@@ -121,7 +121,7 @@ async def test_all_at_once_fails_when_the_last_one_has_failed(desk: Desk) -> Non
     call = desk.call(Refuse(486))
     call.colleague(SECOND, Refuse(603, after=0.5))
     await call.ask_for_a_person(agent.GREETING)
-    await call.hears(call.caller, "May I take a message?")
+    await call.hears(call.caller, "Is there anything else I can do for you?")
     report = await desk.report()
     assert report["outcome"] == "declined_by_phone"
     assert len(report["attempts"]) == 2

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from bench.desk import CLEAN_UP, CONNECTED, HOLD, HUMAN, RINGING_TIMEOUT, Call, Desk
+from bench.desk import CALLER, CLEAN_UP, CONNECTED, HOLD, HUMAN, RINGING_TIMEOUT, Call, Desk
 from lab.sip import Refuse, Ring, Voicemail
 from tests.lab.support import LIMIT, until
 
@@ -58,6 +58,8 @@ async def test_a_colleague_can_ask_and_hear_the_briefing_again_before_deciding(d
     await call.reach_the_human()
     call.say(call.human, "What is it about?")
     await call.hears(call.human, "That is all I know.")
+    call.say(call.human, "And their number, please.")
+    await call.hears(call.human, f"The caller's number is {CALLER}")
     await call.human.press("3")
     await call.hears(call.human, "I have a question about my bill.")
     call.say(call.human, "Okay, put him through.")

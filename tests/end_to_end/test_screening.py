@@ -46,10 +46,15 @@ def nothing_told(call: Call) -> bool:
 
 
 async def test_a_phone_menu_is_no_person(desk: Desk) -> None:
-    call = await picked_up_with(desk, MENU)
-    assert (await desk.report())["outcome"] == "phone_menu"
+    call = await picked_up_with(desk, MENU, human_name="Sarah", call_reason="a bill")
+    report = await desk.report()
+    assert report["outcome"] == "phone_menu"
     assert nothing_told(call)
     await until(lambda: not call.human.in_call, "it is hung up", CLEAN_UP)
+    # Records and events carry the colleague's name in place of a number, and why the caller wanted them.
+    assert report["attempts"][0]["destination"] == "Sarah"
+    assert {event["destination"] for event in report["events"]} == {"", "Sarah"}
+    assert {event["call_reason"] for event in report["events"]} == {"a bill"}
 
 
 async def test_a_menu_on_the_way_is_walked_with_keys_and_the_person_behind_it_briefed(desk: Desk) -> None:

@@ -36,7 +36,7 @@ async def test_what_is_not_in_the_directory_is_never_dialled(asked: str) -> None
     context = MagicMock()
     context.session.say = AsyncMock()
     with pytest.raises(ToolError, match="Use one of: billing, sales, support"):
-        await front_desk(outbound=outbound).transfer_to_human(asked, context)
+        await front_desk(outbound=outbound).transfer_to_human(asked, "a bill", context)
     outbound.transfer.assert_not_called()
 
 
@@ -44,5 +44,5 @@ async def test_the_console_calls_nobody_and_says_so() -> None:
     context = MagicMock()
     context.session.say = AsyncMock()
     with pytest.raises(ToolError, match="not on a telephone"):
-        await front_desk(outbound=None).transfer_to_human("billing", context)
+        await front_desk(outbound=None).transfer_to_human("billing", "a bill", context)
     context.session.say.assert_not_called()

@@ -78,7 +78,7 @@ async def configured(monkeypatch: pytest.MonkeyPatch, *, devmode: bool = False, 
     # Put back with the rest after the test.
     monkeypatch.setenv("LIVEKIT_TELEMETRY_ALLOW_PII", "")
     monkeypatch.setattr(worker, "mask_all_logs", lambda: None)
-    server = Idle(lambda _: None)
+    server = Idle(lambda settings, profile, process: None)
 
     async def run(self: Any, **modes: bool) -> None:
         self.ran = {
@@ -110,7 +110,7 @@ async def test_dev_takes_every_call(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_on_livekit_cloud_neither_load_nor_threshold_is_passed(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = Idle(lambda _: None)._load_threshold
+    plain = Idle(lambda settings, profile, process: None)._load_threshold
     server = await configured(monkeypatch, LIVEKIT_WORKER_TOKEN="token")
     assert server.ran["load"] is None
     assert server.ran["threshold"] == plain
@@ -123,7 +123,7 @@ async def test_idle_processes_and_their_time_to_start_are_settings(monkeypatch: 
 
 async def test_what_the_command_line_names_counts_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIVEKIT_URL", "ws://environment")
-    server = Idle(lambda _: None)
+    server = Idle(lambda settings, profile, process: None)
     server.update_options(ws_url="ws://flag \r", api_key="k")
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)

@@ -209,3 +209,26 @@ def test_numbers_are_masked(text: str, masked: str) -> None:
         assert "555-0111" not in mask(text)
     else:
         assert mask(text) == masked
+
+
+async def test_the_reason_is_in_the_briefing_also_when_no_model_writes_one() -> None:
+    reason = "charged twice for an order"
+    assert "It is about this: charged twice for an order." in brief.fallback_summary(HISTORY, reason)
+    assert brief.fallback_summary("", reason) == "It is about this: charged twice for an order."
+    assert reason in await brief.write_summary(StalledModel(), "", reason)
+    briefing = brief.Briefing(None, None, HISTORY, redact, reason)
+    await briefing.settle(1.0)
+    assert reason in briefing.details.text
+
+
+def test_models_get_to_see_the_reason_and_the_caller_s_number() -> None:
+    known = brief.what_is_known(HISTORY, "a bill", "+12025550111").splitlines()
+    assert known[-2:] == [
+        "Why the caller needs a person, as the assistant understood it: a bill",
+        "The caller's telephone number, for your colleague if they ask: +12025550111",
+    ]
+
+
+@pytest.mark.parametrize("number", ["", "anonymous", "restricted", "sip:me@host"])
+def test_a_number_that_is_withheld_is_not_spoken_of(number: str) -> None:
+    assert brief.what_is_known(HISTORY, "", number) == HISTORY

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from transfer.move_memory import VARIABLE, forget_move, may_move
+from transfer.move_memory import VARIABLE, may_move, remember_no_move
 
 HERE, THERE = "wss://here.example.org", "wss://there.example.org"
 FIRST = """
 import subprocess, sys
-from transfer.move_memory import VARIABLE, forget_move, may_move
+from transfer.move_memory import VARIABLE, remember_no_move, may_move
 import os
-call = "from transfer.move_memory import forget_move; forget_move('wss://here.example.org')"
+call = "from transfer.move_memory import remember_no_move; remember_no_move('wss://here.example.org')"
 subprocess.run([sys.executable, "-c", call], check=True)
 print(may_move("wss://here.example.org"), os.environ[VARIABLE])
 """
@@ -25,7 +25,7 @@ print(may_move("wss://here.example.org"), os.environ[VARIABLE])
 def test_one_server_s_answer_says_nothing_of_another(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(VARIABLE, str(tmp_path / "memory"))
     assert may_move(HERE) and may_move(THERE)
-    forget_move(HERE)
+    remember_no_move(HERE)
     assert not may_move(HERE) and may_move(THERE)
 
 
@@ -43,5 +43,5 @@ def test_a_disk_that_cannot_be_written_to_costs_nothing_but_the_question(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv(VARIABLE, str(tmp_path / "no such folder" / "memory"))
-    forget_move(HERE)
+    remember_no_move(HERE)
     assert may_move(HERE)

@@ -1,0 +1,55 @@
+"""The front desk offers only what it can do: every offer is compared with the tools that keep it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from frontdesk.offers import SAYS_NOTHING, next_step, policy
+from frontdesk.profile import read_profile
+from frontdesk.receptionist import FrontDeskAgent
+from frontdesk.recording import Recording
+from transfer import TransferReason, prompts
+
+ROOT = Path(__file__).resolve().parents[2]
+PROFILE = read_profile(ROOT / "frontdesk.toml")
+PROMISES = re.compile(r"\b(take|leave) (a|your|their) message|\bcall (you|them) back|\bappointment", re.IGNORECASE)
+"""What nobody can do yet."""
+
+
+def tools() -> list[str]:
+    agent = FrontDeskAgent(PROFILE, None, Recording(False, Path("/nowhere")))
+    return [tool.id for tool in agent.tools]
+
+
+async def test_every_offer_has_the_tool_that_keeps_it() -> None:
+    needed = {offer["tool"] for offer in policy()["offers"].values() if "tool" in offer}
+    assert needed <= set(tools())
+
+
+@pytest.mark.parametrize("reason", [reason for reason in TransferReason if reason not in SAYS_NOTHING])
+def test_after_every_failure_the_model_is_told_what_to_do(reason: TransferReason) -> None:
+    step = next_step(reason, ["transfer_to_human"], colleagues=2)
+    assert step.endswith(".") and "{" not in step
+
+
+def test_what_cannot_be_done_is_not_offered() -> None:
+    assert next_step(TransferReason.BUSY, ["transfer_to_human"], colleagues=2) == (
+        "Tell the caller. Offer to try again, or to put them through to somebody else, or to answer a question yourself."
+    )
+    assert "somebody else" not in next_step(TransferReason.BUSY, ["transfer_to_human"], colleagues=1)
+    assert next_step(TransferReason.BUSY, [], colleagues=2) == "Tell the caller. Offer to answer a question yourself."
+    assert next_step(TransferReason.CALLER_HUNG_UP, ["transfer_to_human"], colleagues=2) == ""
+
+
+@pytest.mark.parametrize("path", sorted(prompts.FOLDER.rglob("*.t*")), ids=lambda path: path.name)
+def test_no_text_promises_what_nobody_does(path: Path) -> None:
+    assert PROMISES.search(path.read_text()) is None
+
+
+def test_the_transfer_says_what_happened_and_leaves_the_offer_to_the_agent() -> None:
+    assert not [
+        text for text in prompts.failure_texts().values() if re.search(r"\b(offer|tell|apologise)\b", text, re.I)
+    ]
