@@ -6,7 +6,10 @@ MINUTES ?= 10
 VENV := .venv
 # Where people talk on phones, in real time: not beside the tests that install packages or recognise speech. Each file is one
 # process's. Three of them keep two cores busy; those with the most calls are not all played at once.
-CALLS := tests/transfer/relay tests/bench tests/end_to_end tests/transfer
+CALLS := tests/transfer/relay tests/bench tests/end_to_end
+# Of the transfer's own tests some measure time; those of what is redacted need nothing but a core.
+TIMED := tests/transfer --ignore=tests/transfer/redaction
+UNTIMED := $(CALLS:%=--ignore=%) --ignore-glob='tests/transfer/test_*.py'
 RUN := $(VENV)/bin/python
 export PYTHONUNBUFFERED = 1
 
@@ -44,8 +47,8 @@ faults: setup
 	@exec $(RUN) -m bench.faults
 
 test: setup
-	@$(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not alone" $(CALLS:%=--ignore=%)
-	@$(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not alone" $(CALLS)
+	@$(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not alone" $(UNTIMED)
+	@$(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not alone" $(CALLS) $(TIMED)
 	@exec $(RUN) -m pytest -n 2 -m alone
 
 lint: setup

@@ -96,7 +96,6 @@ async def test_key_2_declines(desk: Desk) -> None:
         (404, "wrong_number", "could not connect you"),
         (480, "no_answer", "nobody answers"),
         (403, "trunk_error", "could not connect you"),
-        (503, "trunk_error", "could not connect you"),
     ],
 )
 async def test_a_phone_that_refuses_is_told_to_the_caller(desk: Desk, status: int, reason: str, told: str) -> None:

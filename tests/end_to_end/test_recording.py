@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import pytest
 
-from bench.desk import CALLER, GREETING, open_desk
+from bench.desk import CALLER, open_desk
 from tests.lab.support import LIMIT, until
 
 
@@ -44,14 +44,3 @@ async def test_a_recording_ends_when_the_two_are_connected_and_is_kept_after_the
         assert CALLER.removeprefix("+") not in file.name
         await until(lambda: "the recording of the call is in" in desk.worker.log.read_text(), "the log says so", LIMIT)
         assert "the recording ends" in desk.worker.log.read_text()
-
-
-async def test_nothing_is_kept_where_nobody_asked_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RECORDING_FOLDER", str(tmp_path / "recordings"))
-    async with open_desk(tmp_path) as desk:
-        call = desk.call()
-        await call.dial(GREETING)
-        assert "recorded" not in call.heard(call.caller, call.started)
-        call.caller.hang_up()
-        await call.ends()
-    assert not (tmp_path / "recordings").exists()

@@ -22,11 +22,14 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
-    """A worker that takes one call at a time."""
+    """A worker that takes one call at a time; of no call is anything kept."""
+    folder = tmp_path_factory.mktemp("desk")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lab.play.worker.MAX_CALLS", 1)
-        async with open_desk(tmp_path_factory.mktemp("desk")) as made:
+        patch.setenv("RECORDING_FOLDER", str(folder / "recordings"))
+        async with open_desk(folder) as made:
             yield made
+    assert not (folder / "recordings").exists()
 
 
 @pytest_asyncio.fixture(autouse=True, loop_scope="module")
