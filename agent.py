@@ -72,7 +72,7 @@ async def answer(job: JobContext) -> None:
         recording.mark(job, success=False, reason="a model failed")
         try:
             async with asyncio.timeout(APOLOGY_LIMIT):
-                await session.say(prompts.read("frontdesk/apology.txt"), allow_interruptions=False)
+                await session.say(prompts.sentence("frontdesk.apology"), allow_interruptions=False)
         except (TimeoutError, RuntimeError):
             logger.warning("the apology could not be said")
         if not job.is_fake_job():  # in the console there is no server

@@ -2,38 +2,61 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Collection
-from functools import cache
+from pathlib import Path
 from typing import Any
 
-from transfer import TransferReason, prompts
+from transfer import TransferReason, prompts, proofreading
 
-FILE = "frontdesk/offers.toml"
+FILE = "instructions/offers.toml"
 SAYS_NOTHING = frozenset({TransferReason.TAKEN, TransferReason.CALLER_HUNG_UP})
 """After these there is nobody to offer anything to."""
 NEEDS_ANOTHER = "somebody_else"
 """The offer that makes sense only where there is a second colleague."""
 
 
-@cache
 def policy() -> dict[str, Any]:
     """The file's two tables: `offers` by name (`text`, and `tool` where one is needed), `after` by reason."""
-    return tomllib.loads(prompts.read(FILE))
+    return prompts.instruction_table("offers")
 
 
-def offer_problems() -> list[str]:
+def offer_problems(folder: Path = prompts.FOLDER) -> list[str]:
     """What is wrong with the file, a line each."""
-    offers, after = policy().get("offers", {}), policy().get("after", {})
-    missing = [reason.value for reason in TransferReason if reason not in SAYS_NOTHING and reason.value not in after]
-    found = [f"prompts/{FILE}: after.{reason} is missing: write what is told and offered then" for reason in missing]
+    table, unreadable = proofreading.read_table(folder / FILE)
+    if unreadable:
+        return unreadable
+    offers, after = _tables(table, "offers"), _tables(table, "after")
+    found = [f"offers.{name} has no text: write what is offered" for name in offers if not _text(offers[name], "text")]
+    found += [
+        f"after.{reason} is missing: write what is told and offered then"
+        for reason in TransferReason
+        if reason not in SAYS_NOTHING and reason not in after
+    ]
     for reason, step in after.items():
+        if not _text(step, "tell"):
+            found.append(f"after.{reason} has no tell: write what the caller is told then")
+        offered = step.get("offers")
+        if not isinstance(offered, list):
+            found.append(f"after.{reason} has no offers: write a list of some of {', '.join(offers)}, or []")
+            continue
         found += [
-            f"prompts/{FILE}: after.{reason} offers {name!r}: write one of {', '.join(offers)}"
-            for name in step.get("offers", [])
+            f"after.{reason} offers {name!r}: write one of {', '.join(offers)}"
+            for name in offered
             if name not in offers
         ]
-    return found
+    return [f"prompts/{FILE}: {problem}" for problem in found]
+
+
+def _tables(table: dict[str, Any], key: str) -> dict[str, dict[str, Any]]:
+    """The tables under the key; one that is none counts as empty."""
+    below = table.get(key)
+    if not isinstance(below, dict):
+        return {}
+    return {name: value if isinstance(value, dict) else {} for name, value in below.items()}
+
+
+def _text(table: dict[str, Any], key: str) -> str:
+    return text if isinstance(text := table.get(key), str) else ""
 
 
 def next_step(reason: TransferReason, tools: Collection[str], colleagues: int) -> str:

@@ -27,8 +27,8 @@ class FrontDeskAgent(Agent):
         self._recording = recording
         self._ending_recording: asyncio.Task[None] | None = None
         super().__init__(
-            instructions=prompts.read(
-                "frontdesk/receptionist.txt",
+            instructions=prompts.instruction(
+                "receptionist",
                 business=profile.name,
                 facts=profile.facts(),
                 directory=profile.directory_lines(),
@@ -37,9 +37,9 @@ class FrontDeskAgent(Agent):
         )
 
     async def on_enter(self) -> None:
-        greeting = prompts.read("frontdesk/greeting.txt", business=self._profile.name)
+        greeting = prompts.sentence("frontdesk.greeting", business=self._profile.name)
         if self._recording.is_on:
-            greeting = f"{prompts.read('frontdesk/recorded.txt')} {greeting}"
+            greeting = f"{prompts.sentence('frontdesk.recorded')} {greeting}"
         self.session.say(greeting, allow_interruptions=False)
 
     def _transfer_tool(self) -> Any:
@@ -81,7 +81,7 @@ class FrontDeskAgent(Agent):
             raise ToolError(f"There is no destination {destination!r}. Use one of: {known}.")
         if self._outbound is None:
             raise ToolError("Nobody can be called from here: this conversation is not on a telephone.")
-        hold = prompts.read("frontdesk/before_transfer.txt", name=entry.name)
+        hold = prompts.sentence("frontdesk.before_transfer", name=entry.name)
         await context.session.say(hold, allow_interruptions=False)
         try:
             result = await self._transfer(context.session, entry, reason, self._outbound)
@@ -96,7 +96,7 @@ class FrontDeskAgent(Agent):
         self._recording.mark(get_job_context(), success=True, reason="transfer: connected")
         if result.ended_by == "human":
             # A fixed sentence: the caller does not wait for a model.
-            context.session.say(prompts.read("frontdesk/anything_else.txt"))
+            context.session.say(prompts.sentence("frontdesk.anything_else"))
         else:
             # The two talk, or both have gone: the session ends, and with it every stream to a model.
             context.session.shutdown(drain=False)
@@ -109,9 +109,9 @@ class FrontDeskAgent(Agent):
             if event.phase is Phase.BRIDGED:
                 self._ending_recording = asyncio.create_task(self._recording.end(session))
 
-        introduction = prompts.read("frontdesk/introduction.txt")
+        introduction = prompts.sentence("frontdesk.introduction")
         if self._recording.is_on:
-            introduction = f"{introduction} {prompts.read('frontdesk/recording_ended.txt')}"
+            introduction = f"{introduction} {prompts.sentence('frontdesk.recording_ended')}"
         return await outbound.transfer(
             entry.number,
             human_name=entry.name,

@@ -1,30 +1,29 @@
-"""The texts of the front desk under `prompts/frontdesk/`, and what is filled into each."""
+"""What the front desk tells models and says to callers: its keys under `prompts/`, and the check of all texts at start."""
 
 from __future__ import annotations
 
-from frontdesk.offers import offer_problems
-from transfer import prompts
-from transfer.outcome import TransferReason
+from pathlib import Path
 
-TEXTS = {
-    f"frontdesk/{name}": frozenset(values.split())
-    for name, values in {
-        "anything_else.txt": "",
-        "apology.txt": "",
-        "before_transfer.txt": "name",
-        "greeting.txt": "business",
-        "introduction.txt": "",
-        "offers.toml": "",
-        "receptionist.txt": "business facts directory",
-        "recorded.txt": "",
-        "recording_ended.txt": "",
-    }.items()
+from frontdesk.offers import offer_problems
+from transfer import prompts, proofreading
+
+INSTRUCTIONS = {
+    **proofreading.INSTRUCTIONS,
+    "receptionist": "business? facts directory",
+}
+"""Those of the transfer among them, each with the values that are filled in; those with ? may be left out."""
+SENTENCES = {
+    **proofreading.SENTENCES,
+    "frontdesk.anything_else": "",
+    "frontdesk.apology": "",
+    "frontdesk.before_transfer": "name?",
+    "frontdesk.greeting": "business?",
+    "frontdesk.introduction": "",
+    "frontdesk.recorded": "",
+    "frontdesk.recording_ended": "",
 }
 
 
-def text_problems() -> list[str]:
-    """What is wrong with the texts of front desk and transfer, a line each."""
-    found = prompts.problems({**prompts.TEXTS, **TEXTS})
-    if not found and (missing := sorted({reason.value for reason in TransferReason} - set(prompts.failure_texts()))):
-        found.append(f"prompts/transfer/failures.toml: has no text for {', '.join(missing)}: write one")
-    return found or offer_problems()
+def text_problems(folder: Path = prompts.FOLDER) -> list[str]:
+    """What is wrong with the texts of front desk and transfer, a line each: file, key, and what to write."""
+    return [*proofreading.problems(INSTRUCTIONS, SENTENCES, folder), *offer_problems(folder)]

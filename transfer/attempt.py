@@ -54,13 +54,13 @@ CONSULT_TURN_HANDLING: TurnHandlingOptions = {
 """A colleague answers the phone with half a sentence ("Sarah here"); nobody waits 3 s for the rest of it. And whoever
 speaks over the opening is heard: it may be a machine."""
 GOODBYES = {
-    TransferReason.DECLINED: "transfer/declined.txt",
-    TransferReason.CONSULT_DEADLINE: "transfer/deadline.txt",
-    TransferReason.HOLD_LIMIT: "transfer/deadline.txt",
-    TransferReason.TAKEN: "transfer/taken.txt",
-    TransferReason.CALLER_HUNG_UP: "transfer/caller_gone.txt",
-    TransferReason.CALLER_CANCELLED: "transfer/caller_gone.txt",
-    TransferReason.BRIDGE_FAILED: "transfer/bridge_failed.txt",
+    TransferReason.DECLINED: "transfer.goodbye_declined",
+    TransferReason.CONSULT_DEADLINE: "transfer.goodbye_deadline",
+    TransferReason.HOLD_LIMIT: "transfer.goodbye_deadline",
+    TransferReason.TAKEN: "transfer.goodbye_taken",
+    TransferReason.CALLER_HUNG_UP: "transfer.goodbye_caller_gone",
+    TransferReason.CALLER_CANCELLED: "transfer.goodbye_caller_gone",
+    TransferReason.BRIDGE_FAILED: "transfer.goodbye_bridge_failed",
 }
 """What a human who has been spoken to hears last."""
 
@@ -183,14 +183,14 @@ class Attempt:
             logger.info("the message could not be left")
         await self._close(None)
 
-    async def _say_goodbye(self, prompt: str, limit: float) -> None:
+    async def _say_goodbye(self, goodbye: str, limit: float) -> None:
         """A last sentence to the human, as far as one can still be said."""
         if self.consult.is_away:
             return
         try:
             async with asyncio.timeout(limit):
                 await self.consult.session.interrupt(force=True)
-                await self.consult.session.say(prompts.read(prompt), allow_interruptions=False).wait_for_playout()
+                await self.consult.session.say(prompts.sentence(goodbye), allow_interruptions=False).wait_for_playout()
         except (TimeoutError, RuntimeError):
             logger.info("the goodbye could not be said")
 
@@ -322,7 +322,7 @@ class Attempt:
         if not isinstance(model, llm.LLM) or not words:
             return None
         request = llm.ChatContext.empty()
-        request.add_message(role="system", content=prompts.read("transfer/screen.txt", words=words))
+        request.add_message(role="system", content=prompts.instruction("screen", words=words))
         request.add_message(role="user", content="Who is it?")
         try:
             async with asyncio.timeout(OPINION_LIMIT):
@@ -335,7 +335,7 @@ class Attempt:
         """Tells an assistant who we are, nothing of the caller, and waits until somebody else speaks."""
         session = self.consult.session
         if agent.answerer is Answerer.ASSISTANT:
-            answer = session.say(prompts.read("transfer/screening_answer.txt"), allow_interruptions=False)
+            answer = session.say(prompts.sentence("transfer.screening_answer"), allow_interruptions=False)
             await answer.wait_for_playout()
         self._words.clear()
         await self._words.wait()
@@ -361,7 +361,7 @@ class Attempt:
         await asyncio.sleep(max(self.options.deadline - DEADLINE_WARNING, self.options.deadline / 2))
         assert self.consult.agent
         if self.consult.agent.briefed and not self.consult.agent.decision.done():
-            self.consult.session.say(prompts.read("transfer/deadline_warning.txt"))
+            self.consult.session.say(prompts.sentence("transfer.deadline_warning"))
 
 
 @contextlib.contextmanager

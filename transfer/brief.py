@@ -76,7 +76,7 @@ def _bounded(begin: list[str], end: list[str], skipped: int) -> list[str]:
     first = _fitting(begin if skipped else lines, FIRST_WORDS)
     newest = _fitting((end or lines[first:])[::-1], HISTORY_LIMIT - FIRST_WORDS)
     skipped += len(lines) - first - newest
-    mark = prompts.read("transfer/left_out.txt", turns=f"{skipped:,}")
+    mark = prompts.instruction("left_out", turns=f"{skipped:,}")
     return [*lines[:first], mark, *lines[len(lines) - newest :]]
 
 
@@ -117,20 +117,20 @@ def what_is_known(history: str, reason: str, number: str = "") -> str:
     caller's telephone number for those who ask."""
     lines = [history]
     if reason:
-        lines.append(prompts.read("transfer/reason.txt", reason=reason))
+        lines.append(prompts.instruction("reason", reason=reason))
     if TELEPHONE.fullmatch(number):
-        lines.append(prompts.read("transfer/caller_number.txt", number=number))
+        lines.append(prompts.instruction("caller_number", number=number))
     return "\n".join(filter(None, lines))
 
 
 def fallback_summary(history: str, reason: str = "") -> str:
     """Why the caller needs a person, and their own last words of some length, when there is no model to summarise them."""
     said = [line.removeprefix(f"{CALLER}: ") for line in history.splitlines() if line.startswith(f"{CALLER}: ")]
-    known = [prompts.read("transfer/briefing_reason.txt", reason=reason)] if reason else []
+    known = [prompts.sentence("transfer.briefing_reason", reason=reason)] if reason else []
     if said:
         longest = max(said[-3:], key=len)
-        known.append(prompts.read("transfer/briefing_fallback.txt", last_words=" ".join(longest.split()[:WORDS])))
-    return " ".join(known) or prompts.read("transfer/briefing_unknown.txt")
+        known.append(prompts.sentence("transfer.briefing_fallback", last_words=" ".join(longest.split()[:WORDS])))
+    return " ".join(known) or prompts.sentence("transfer.briefing_unknown")
 
 
 async def write_summary(model: llm.LLM | None, history: str, reason: str = "") -> str:
@@ -139,7 +139,7 @@ async def write_summary(model: llm.LLM | None, history: str, reason: str = "") -
         return fallback_summary(history, reason)
     request = llm.ChatContext.empty()
     known = what_is_known(history, reason)
-    request.add_message(role="system", content=prompts.read("transfer/briefing_request.txt", conversation=known))
+    request.add_message(role="system", content=prompts.instruction("briefing_request", conversation=known))
     request.add_message(role="user", content="Write the briefing.")
     try:
         async with asyncio.timeout(WRITING_LIMIT):
@@ -161,7 +161,7 @@ class Briefing:
         self, model: llm.LLM | None, voice: tts.TTS | None, history: str, redact: Redact, reason: str = ""
     ) -> None:
         """`history` and `reason` are redacted already; what the model writes of them is redacted again."""
-        self.opening = Sentence(prompts.read("transfer/opening.txt"))
+        self.opening = Sentence(prompts.sentence("transfer.opening"))
         """Names nothing of the caller: it may be said to whoever picks up."""
         self._fallback = Sentence(_whole(fallback_summary(history, reason)))
         self._written: Sentence | None = None
@@ -193,4 +193,4 @@ class Briefing:
 
 
 def _whole(summary: str) -> str:
-    return prompts.read("transfer/briefing.txt", summary=summary)
+    return prompts.sentence("transfer.briefing", summary=summary)

@@ -25,8 +25,8 @@ def resolve_instructions(
         return instructions
     given = instructions if is_given(instructions) else WorkflowInstructions(extra=extra)
     return given.resolve(
-        template=prompts.read("transfer/consult.txt"),
-        default_persona=prompts.read("transfer/persona.txt"),
+        template=prompts.template("consult"),
+        default_persona=prompts.instruction("persona"),
         _conversation_history=history,
     )
 

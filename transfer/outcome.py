@@ -13,7 +13,7 @@ from transfer.events import Said
 
 
 class TransferReason(StrEnum):
-    """Why a transfer failed. Its text for the model stands in `prompts/transfer/failures.toml`."""
+    """Why a transfer failed. Its text for the model stands in `prompts/instructions/failures.toml`."""
 
     BUSY = "busy"
     NO_ANSWER = "no_answer"
@@ -82,7 +82,7 @@ class WarmTransferError(ToolError):
         sip_status_code: int | None = None,
         sip_status: str | None = None,
     ) -> None:
-        super().__init__(prompts.failure_texts()[reason].format(detail=detail))
+        super().__init__(prompts.instruction(f"failures.{reason}", detail=detail))
         self.reason = reason
         self.detail = detail
         self.sip_status_code = sip_status_code

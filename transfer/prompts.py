@@ -1,106 +1,83 @@
-"""Reads the texts under `prompts/`: what a model or a person hears stands there and not in code.
+"""Reads `prompts/`: `instruction` is what a model is told, `sentence` what a person hears. None of it stands in code.
 
-`problems` compares the files with what code asks for, once, at start: a text that lacks a value, or wants one that nobody
-has, would otherwise be spoken with its braces in the middle of a call.
+Instructions are English. Sentences have one page a language. `transfer.proofreading` compares both with what code asks for.
 """
 
 from __future__ import annotations
 
-import string
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 FOLDER = Path(__file__).resolve().parent.parent / "prompts"
-
-TEXTS: Mapping[str, frozenset[str]] = {
-    f"transfer/{name}": frozenset(values.split())
-    for name, values in {
-        "bridge_failed.txt": "",
-        "briefing.txt": "summary",
-        "briefing_fallback.txt": "last_words",
-        "briefing_reason.txt": "reason",
-        "briefing_request.txt": "conversation",
-        "briefing_unknown.txt": "",
-        "caller_gone.txt": "",
-        "caller_number.txt": "number",
-        "consult.txt": "persona _conversation_history extra",
-        "deadline.txt": "",
-        "deadline_warning.txt": "",
-        "declined.txt": "",
-        "failures.toml": "detail",
-        "hold_update.txt": "",
-        "hold_update_briefing.txt": "",
-        "left_out.txt": "turns",
-        "on_hold.txt": "",
-        "opening.txt": "",
-        "persona.txt": "",
-        "reason.txt": "reason",
-        "screen.txt": "words",
-        "screening_answer.txt": "",
-        "taken.txt": "",
-    }.items()
-}
-"""The texts of the transfer, each with the values that are filled into it."""
-OPTIONAL = frozenset({"detail", "business", "name"})
-"""Values that a text may do without."""
+LANGUAGE = "en"
+"""The page that is spoken from where nobody asks for another."""
+NAME_OF_LANGUAGE = "language"
+"""The key of a page under which its language's English name stands."""
 
 
-@cache
-def _text(name: str) -> str:
-    return (FOLDER / name).read_text(encoding="utf-8").strip()
+def instruction(name: str, /, **values: object) -> str:
+    """What a model is told: `prompts/instructions/<name>.txt`, or of `<file>.<key>` that key of `<file>.toml`.
 
-
-def read(name: str, /, **values: object) -> str:
-    """The text of `prompts/<name>` with `{values}` filled in.
-
-    Raises FileNotFoundError for an unknown name and KeyError for a value that the text wants and nobody gave.
+    Raises FileNotFoundError for an unknown file, and KeyError for an unknown key or a value that the text wants and nobody
+    gave.
     """
-    return _text(name).format(**values) if values else _text(name)
+    return template(name).format(**values)
+
+
+def template(name: str, /) -> str:
+    """An instruction that somebody else fills in, its braces as they are."""
+    file, _, key = name.partition(".")
+    if key:
+        return _texts_of(FOLDER / "instructions" / f"{file}.toml")[key]
+    return _text_of(FOLDER / "instructions" / f"{file}.txt")
+
+
+def instruction_table(file: str, /) -> dict[str, Any]:
+    """`prompts/instructions/<file>.toml`, for a table that holds more than texts."""
+    return _table_of(FOLDER / "instructions" / f"{file}.toml")
+
+
+def sentence(key: str, /, language: str = LANGUAGE, **values: object) -> str:
+    """What a person hears: the key, such as "transfer.opening", of `prompts/sentences/<language>.toml`.
+
+    Raises FileNotFoundError for a language without a page, and KeyError for an unknown key or a value that the text wants
+    and nobody gave.
+    """
+    return _texts_of(FOLDER / "sentences" / f"{language}.toml")[key].format(**values)
+
+
+def name_of(language: str, /) -> str:
+    """The language's English name, such as "German", as models are told it."""
+    return sentence(NAME_OF_LANGUAGE, language)
+
+
+def decode(data: bytes) -> str:
+    """The text of a UTF-8 file, without the byte order mark that Windows writes. Raises UnicodeDecodeError."""
+    return data.decode("utf-8-sig")
+
+
+def flat(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """The table's values, each with its whole key: "transfer.opening"."""
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
 
 
 @cache
-def failure_texts() -> dict[str, str]:
-    """What the model is told, by reason."""
-    return tomllib.loads(_text("transfer/failures.toml"))
+def _text_of(path: Path) -> str:
+    return decode(path.read_bytes()).strip()
 
 
-def problems(texts: Mapping[str, frozenset[str]] = TEXTS) -> list[str]:
-    """What is wrong with these files, a line each: which file, what, and what to write instead."""
-    return [problem for name, values in texts.items() for problem in _problems_of(name, values)]
+@cache
+def _table_of(path: Path) -> dict[str, Any]:
+    return tomllib.loads(_text_of(path))
 
 
-def _problems_of(name: str, values: frozenset[str]) -> list[str]:
-    place = f"prompts/{name}"
-    try:
-        text = (FOLDER / name).read_text(encoding="utf-8")
-    except OSError as error:
-        return [f"{place}: cannot be read ({error.strerror}): put it back"]
-    except UnicodeDecodeError:
-        return [f"{place}: is not UTF-8: save it as UTF-8"]
-    if name.endswith(".toml"):
-        return _problems_of_table(place, text, values)
-    return _problems_of_text(place, text, values)
-
-
-def _problems_of_table(place: str, text: str, values: frozenset[str]) -> list[str]:
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        return [f"{place}: is not TOML: {error}"]
-    texts = {key: value for key, value in table.items() if isinstance(value, str)}
-    return [problem for key, value in texts.items() for problem in _problems_of_text(f"{place}: {key}", value, values)]
-
-
-def _problems_of_text(place: str, text: str, values: frozenset[str]) -> list[str]:
-    if not text.strip():
-        return [f"{place}: is empty: write what is to be said"]
-    try:
-        named = {field for _, field, _, _ in string.Formatter().parse(text) if field is not None}
-    except ValueError as error:
-        return [f"{place}: has braces that do not fit ({error}): write {{{{ and }}}} for braces that are spoken"]
-    known = ", ".join(f"{{{value}}}" for value in sorted(values)) or "no braces at all"
-    found = [f"{place}: nobody fills in {{{field}}}: write {known}" for field in sorted(named - values)]
-    missing = sorted(values - named - OPTIONAL)
-    return found + [f"{place}: has no {{{value}}}: put it where that belongs" for value in missing]
+@cache
+def _texts_of(path: Path) -> dict[str, str]:
+    return {key: text.strip() for key, text in flat(_table_of(path)) if isinstance(text, str)}

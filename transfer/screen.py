@@ -81,7 +81,7 @@ def answerer(text: str) -> Answerer | None:
 
 
 def from_model(word: str) -> Answerer | None:
-    """What the model, asked by `prompts/transfer/screen.txt`, took the speaker for; None: a person, or no clear answer."""
+    """What the model, asked by `prompts/instructions/screen.txt`, took the speaker for; None: a person, or no clear answer."""
     return next((kind for kind in Answerer if kind in word.lower()), None)
 
 

@@ -150,7 +150,7 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         self._consult_instructions, self._extra_instructions = instructions, extra_instructions
         # The task itself is the caller's agent from now on: it has no tools and answers nothing, and no stream to a
         # model that listens or thinks stays open.
-        super().__init__(instructions=prompts.read("transfer/on_hold.txt"), stt=None, vad=None, llm=None)
+        super().__init__(instructions=prompts.instruction("on_hold"), stt=None, vad=None, llm=None)
         self._options = ConsultOptions(
             line=self._way_out(
                 sip_trunk_id=sip_trunk_id, sip_connection=sip_connection, sip_number=sip_number, sip_headers=sip_headers
@@ -399,9 +399,7 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         while self._hold_updates is not None:
             await asyncio.sleep(self._hold_updates)
             spoken_to = any(attempt.clock.phase is Phase.BRIEF for attempt in self._attempts)
-            await hold.say(
-                prompts.read("transfer/hold_update_briefing.txt" if spoken_to else "transfer/hold_update.txt")
-            )
+            await hold.say(prompts.sentence("transfer.hold_update_briefing" if spoken_to else "transfer.hold_update"))
 
     async def _somebody_who_accepts(self, job: JobContext, briefing: brief.Briefing) -> Attempt:
         """WarmTransferError: of the last one asked, or of the first after whom nobody else is."""

@@ -50,6 +50,5 @@ def test_no_text_promises_what_nobody_does(path: Path) -> None:
 
 
 def test_the_transfer_says_what_happened_and_leaves_the_offer_to_the_agent() -> None:
-    assert not [
-        text for text in prompts.failure_texts().values() if re.search(r"\b(offer|tell|apologise)\b", text, re.I)
-    ]
+    texts = [prompts.instruction(f"failures.{reason}", detail="") for reason in TransferReason]
+    assert not [text for text in texts if re.search(r"\b(offer|tell|apologise)\b", text, re.I)]

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from livekit import api
 
-from transfer import TransferReason, WarmTransferError, prompts
+from transfer import TransferReason, WarmTransferError
 from transfer.attempt import one_failure
 from transfer.outcome import from_dial_error, is_busy_service
 
@@ -98,10 +98,6 @@ def test_a_human_who_declines_is_quoted_as_by_the_stock_task() -> None:
         "human agent declined to connect: in a meeting"
         in WarmTransferError(TransferReason.DECLINED, "in a meeting").message
     )
-
-
-def test_no_text_without_a_reason_is_kept() -> None:
-    assert set(prompts.failure_texts()) == {reason.value for reason in TransferReason}
 
 
 async def test_an_outcome_in_nested_task_groups_stays_what_it_is() -> None:

@@ -1,0 +1,182 @@
+"""Compares `prompts/` with what code asks for, once, at start: what is wrong is one line that names file, key and remedy.
+
+A text that lacks a value, or wants one that nobody has, would otherwise be spoken with its braces in the middle of a call.
+"""
+
+from __future__ import annotations
+
+import string
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transfer import prompts
+from transfer.outcome import TransferReason
+
+INSTRUCTIONS: Mapping[str, str] = {
+    "briefing_request": "conversation",
+    "caller_number": "number",
+    "consult": "persona _conversation_history extra",
+    **{f"failures.{reason}": "detail?" for reason in TransferReason},
+    "left_out": "turns",
+    "on_hold": "",
+    "persona": "",
+    "reason": "reason",
+    "screen": "words",
+}
+"""What models are told in a transfer, each with the values that are filled in; those with ? may be left out."""
+SENTENCES: Mapping[str, str] = {
+    prompts.NAME_OF_LANGUAGE: "",
+    **{
+        f"transfer.{key}": values
+        for key, values in {
+            "briefing": "summary",
+            "briefing_fallback": "last_words",
+            "briefing_reason": "reason",
+            "briefing_unknown": "",
+            "deadline_warning": "",
+            "goodbye_bridge_failed": "",
+            "goodbye_caller_gone": "",
+            "goodbye_deadline": "",
+            "goodbye_declined": "",
+            "goodbye_taken": "",
+            "hold_update": "",
+            "hold_update_briefing": "",
+            "opening": "",
+            "screening_answer": "",
+        }.items()
+    },
+}
+"""What people hear in a transfer, in the same way."""
+
+
+@dataclass(frozen=True)
+class Values:
+    """What is filled into a text."""
+
+    known: frozenset[str]
+    needed: frozenset[str]
+
+    @classmethod
+    def parse(cls, names: str) -> Values:
+        split = names.split()
+        known = frozenset(name.rstrip("?") for name in split)
+        return cls(known, known & frozenset(split))
+
+
+def problems(
+    instructions: Mapping[str, str] = INSTRUCTIONS,
+    sentences: Mapping[str, str] = SENTENCES,
+    folder: Path = prompts.FOLDER,
+) -> list[str]:
+    """What is wrong with the texts in this folder, a line each."""
+    return [
+        *_problems_of_instructions(folder / "instructions", instructions),
+        *_problems_of_pages(folder / "sentences", sentences),
+    ]
+
+
+def read_text(path: Path) -> tuple[str, list[str]]:
+    """The text, and a line when it cannot be had."""
+    try:
+        text = prompts.decode(data := path.read_bytes())
+    except OSError as error:
+        return "", [f"{_name(path)}: cannot be read ({error.strerror}): put it back"]
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        return "", [f"{_name(path)}: is not UTF-8 (line {line}): save it as UTF-8"]
+    if "\0" in text:
+        return "", [f"{_name(path)}: is UTF-16, or no text: save it as UTF-8"]
+    return text, []
+
+
+def read_table(path: Path) -> tuple[dict[str, Any], list[str]]:
+    """The table, and a line when it cannot be had."""
+    text, found = read_text(path)
+    try:
+        return tomllib.loads(text), found
+    except tomllib.TOMLDecodeError as error:
+        return {}, [f'{_name(path)}: is not TOML ({error}): write it as key = "text"']
+
+
+def _name(path: Path) -> str:
+    return "/".join(("prompts", *path.parts[-2:]))
+
+
+def _problems_of_instructions(folder: Path, instructions: Mapping[str, str]) -> list[str]:
+    tables: dict[str, dict[str, Values]] = {}
+    found = []
+    for name, values in sorted(instructions.items()):
+        file, _, key = name.partition(".")
+        if key:
+            tables.setdefault(file, {})[key] = Values.parse(values)
+            continue
+        path = folder / f"{file}.txt"
+        text, unreadable = read_text(path)
+        found += unreadable or _problems_of_text(_name(path), text, Values.parse(values))
+    for file, keys in tables.items():
+        path = folder / f"{file}.toml"
+        table, unreadable = read_table(path)
+        found += unreadable or _problems_of_table(_name(path), table, keys)
+    return found
+
+
+def _problems_of_pages(folder: Path, sentences: Mapping[str, str]) -> list[str]:
+    """English is compared with what code asks for; every other page with English where that is good."""
+    keys = {key: Values.parse(values) for key, values in sentences.items()}
+    first = folder / f"{prompts.LANGUAGE}.toml"
+    english, found = read_table(first)
+    found = found or _problems_of_table(_name(first), english, keys)
+    for key, text in prompts.flat(english):
+        if key in keys and not _problems_of_text("", text, keys[key]):
+            keys[key] = Values(same := _fields(text), same)
+    names = {english.get(prompts.NAME_OF_LANGUAGE): first.name}
+    for path in sorted(folder.glob("*.toml")):
+        if path == first:
+            continue
+        page, unreadable = read_table(path)
+        found += unreadable or _problems_of_table(_name(path), page, keys)
+        if (language := page.get(prompts.NAME_OF_LANGUAGE)) and (
+            other := names.setdefault(language, path.name)
+        ) != path.name:
+            found.append(
+                f"{_name(path)}: {prompts.NAME_OF_LANGUAGE} is {language!r}, as in {other}: write this page's language"
+            )
+    return found
+
+
+def _problems_of_table(place: str, table: Mapping[str, Any], keys: Mapping[str, Values]) -> list[str]:
+    texts = dict(prompts.flat(table))
+    found = [f"{place}: {key} is missing: write what is said there" for key in keys if key not in texts]
+    for key, text in texts.items():
+        if key not in keys:
+            found.append(f"{place}: {key} is asked for by nobody: take it out")
+        else:
+            found += _problems_of_text(f"{place}: {key}", text, keys[key])
+    return found
+
+
+def _problems_of_text(place: str, text: object, values: Values) -> list[str]:
+    if not isinstance(text, str):
+        return [f"{place} is {text!r}: write a text in quotes"]
+    if not text.strip():
+        return [f"{place} is empty: write what is to be said"]
+    try:
+        named = _fields(text)
+    except ValueError as error:
+        return [f"{place} has braces that do not fit ({error}): write {{{{ and }}}} for braces that are spoken"]
+    known = ", ".join(f"{{{value}}}" for value in sorted(values.known)) or "no braces at all"
+    found = [f"{place} has {{{field}}}, which nobody fills in: write {known}" for field in sorted(named - values.known)]
+    found += [f"{place} has no {{{value}}}: put it where that belongs" for value in sorted(values.needed - named)]
+    if not found:
+        try:
+            text.format(**dict.fromkeys(values.known, ""))
+        except (ValueError, LookupError) as error:
+            return [f"{place} cannot be filled in ({error}): write {known}"]
+    return found
+
+
+def _fields(text: str) -> frozenset[str]:
+    return frozenset(field for _, field, _, _ in string.Formatter().parse(text) if field is not None)
