@@ -49,18 +49,22 @@ class FrontDeskAgent(Agent):
             destination, reason = (str(raw_arguments.get(name, "")) for name in ("destination", "reason"))
             await self.transfer_to_human(destination, reason, context)
 
+        directory = self._profile.directory_lines()
         schema = {
             "name": "transfer_to_human",
-            "description": "Puts the caller on hold and calls a colleague, who is briefed and then connected.",
+            "description": prompts.instruction("tools.transfer_to_human.description"),
             "parameters": {
                 "type": "object",
                 "properties": {
                     "destination": {
                         "type": "string",
                         "enum": list(self._profile.directory),
-                        "description": self._profile.directory_lines(),
+                        "description": prompts.instruction("tools.transfer_to_human.destination", directory=directory),
                     },
-                    "reason": {"type": "string", "description": "Why the caller needs a colleague, in a few words."},
+                    "reason": {
+                        "type": "string",
+                        "description": prompts.instruction("tools.transfer_to_human.reason"),
+                    },
                 },
                 "required": ["destination", "reason"],
                 "additionalProperties": False,
@@ -78,9 +82,11 @@ class FrontDeskAgent(Agent):
         entry = self._profile.directory.get(destination)
         if entry is None:
             known = ", ".join(self._profile.directory)
-            raise ToolError(f"There is no destination {destination!r}. Use one of: {known}.")
+            raise ToolError(
+                prompts.instruction("tools.transfer_to_human.unknown_destination", destination=destination, known=known)
+            )
         if self._outbound is None:
-            raise ToolError("Nobody can be called from here: this conversation is not on a telephone.")
+            raise ToolError(prompts.instruction("tools.transfer_to_human.no_telephone"))
         hold = prompts.sentence("frontdesk.before_transfer", name=entry.name)
         await context.session.say(hold, allow_interruptions=False)
         try:

@@ -10,6 +10,11 @@ from transfer import prompts, proofreading
 INSTRUCTIONS = {
     **proofreading.INSTRUCTIONS,
     "receptionist": "business? facts directory",
+    "tools.transfer_to_human.description": "",
+    "tools.transfer_to_human.destination": "directory",
+    "tools.transfer_to_human.reason": "",
+    "tools.transfer_to_human.unknown_destination": "destination known",
+    "tools.transfer_to_human.no_telephone": "",
 }
 """Those of the transfer among them, each with the values that are filled in; those with ? may be left out."""
 SENTENCES = {

@@ -323,7 +323,7 @@ class Attempt:
             return None
         request = llm.ChatContext.empty()
         request.add_message(role="system", content=prompts.instruction("screen", words=words))
-        request.add_message(role="user", content="Who is it?")
+        request.add_message(role="user", content=prompts.instruction("requests.screen"))
         try:
             async with asyncio.timeout(OPINION_LIMIT):
                 return from_model((await model.chat(chat_ctx=request).collect()).text)

@@ -140,7 +140,7 @@ async def write_summary(model: llm.LLM | None, history: str, reason: str = "") -
     request = llm.ChatContext.empty()
     known = what_is_known(history, reason)
     request.add_message(role="system", content=prompts.instruction("briefing_request", conversation=known))
-    request.add_message(role="user", content="Write the briefing.")
+    request.add_message(role="user", content=prompts.instruction("requests.briefing_request"))
     try:
         async with asyncio.timeout(WRITING_LIMIT):
             answer = await model.chat(chat_ctx=request).collect()

@@ -24,6 +24,8 @@ INSTRUCTIONS: Mapping[str, str] = {
     "on_hold": "",
     "persona": "",
     "reason": "reason",
+    "requests.briefing_request": "",
+    "requests.screen": "",
     "screen": "words",
 }
 """What models are told in a transfer, each with the values that are filled in; those with ? may be left out."""
