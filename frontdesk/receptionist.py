@@ -30,6 +30,7 @@ class FrontDeskAgent(Agent):
             instructions=prompts.instruction(
                 "receptionist",
                 business=profile.name,
+                language=prompts.name_of(prompts.LANGUAGE),
                 facts=profile.facts(),
                 directory=profile.directory_lines(),
             ),

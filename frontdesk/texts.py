@@ -9,7 +9,7 @@ from transfer import prompts, proofreading
 
 INSTRUCTIONS = {
     **proofreading.INSTRUCTIONS,
-    "receptionist": "business? facts directory",
+    "receptionist": "business? language facts directory",
     "tools.transfer_to_human.description": "",
     "tools.transfer_to_human.destination": "directory",
     "tools.transfer_to_human.reason": "",

@@ -139,7 +139,9 @@ async def write_summary(model: llm.LLM | None, history: str, reason: str = "") -
         return fallback_summary(history, reason)
     request = llm.ChatContext.empty()
     known = what_is_known(history, reason)
-    request.add_message(role="system", content=prompts.instruction("briefing_request", conversation=known))
+    language = prompts.name_of(prompts.LANGUAGE)
+    asked = prompts.instruction("briefing_request", conversation=known, language=language)
+    request.add_message(role="system", content=asked)
     request.add_message(role="user", content=prompts.instruction("requests.briefing_request"))
     try:
         async with asyncio.timeout(WRITING_LIMIT):

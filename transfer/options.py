@@ -19,14 +19,19 @@ from transfer.target import Target
 
 
 def resolve_instructions(
-    instructions: NotGivenOr[WorkflowInstructions | Instructions | str], extra: str, history: str
+    instructions: NotGivenOr[WorkflowInstructions | Instructions | str],
+    extra: str,
+    history: str,
+    language: str = prompts.LANGUAGE,
 ) -> Instructions | str:
+    """What the agent in the consult is told; `language`: the page of the sentences that the human hears."""
     if isinstance(instructions, str) or (is_given(instructions) and not isinstance(instructions, WorkflowInstructions)):
         return instructions
     given = instructions if is_given(instructions) else WorkflowInstructions(extra=extra)
     return given.resolve(
         template=prompts.template("consult"),
         default_persona=prompts.instruction("persona"),
+        language=prompts.name_of(language),
         _conversation_history=history,
     )
 

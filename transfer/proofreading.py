@@ -16,9 +16,9 @@ from transfer import prompts
 from transfer.outcome import TransferReason
 
 INSTRUCTIONS: Mapping[str, str] = {
-    "briefing_request": "conversation",
+    "briefing_request": "conversation language",
     "caller_number": "number",
-    "consult": "persona _conversation_history extra",
+    "consult": "persona language _conversation_history extra",
     **{f"failures.{reason}": "detail?" for reason in TransferReason},
     "left_out": "turns",
     "on_hold": "",
