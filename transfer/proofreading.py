@@ -5,9 +5,10 @@ A text that lacks a value, or wants one that nobody has, would otherwise be spok
 
 from __future__ import annotations
 
+import contextlib
 import string
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,40 +122,51 @@ def _problems_of_instructions(folder: Path, instructions: Mapping[str, str]) -> 
     for file, keys in tables.items():
         path = folder / f"{file}.toml"
         table, unreadable = read_table(path)
-        found += unreadable or _problems_of_table(_name(path), table, keys)
+        found += unreadable or _problems_of_texts(_name(path), dict(prompts.flat(table)), keys)
     return found
 
 
 def _problems_of_pages(folder: Path, sentences: Mapping[str, str]) -> list[str]:
-    """English is compared with what code asks for; every other page with English where that is good."""
-    keys = {key: Values.parse(values) for key, values in sentences.items()}
+    """English is compared with what code asks for, every other page with English where that is good."""
+    asked = {key: Values.parse(values) for key, values in sentences.items()}
+    tables = {_table(key) for key in asked}
     first = folder / f"{prompts.LANGUAGE}.toml"
-    english, found = read_table(first)
-    found = found or _problems_of_table(_name(first), english, keys)
-    for key, text in prompts.flat(english):
-        if key in keys and not _problems_of_text("", text, keys[key]):
-            keys[key] = Values(same := _fields(text), same)
+    table, found = read_table(first)
+    english = dict(prompts.flat(table))
+    found = found or _problems_of_texts(
+        _name(first), {key: text for key, text in english.items() if _table(key) in tables}, asked
+    )
+    written = {key: text for key, text in english.items() if key in asked or _table(key) not in tables}
+    expected = {**asked, **dict(_as_written(written, asked))}
     names = {english.get(prompts.NAME_OF_LANGUAGE): first.name}
-    for path in sorted(folder.glob("*.toml")):
-        if path == first:
-            continue
-        page, unreadable = read_table(path)
-        found += unreadable or _problems_of_table(_name(path), page, keys)
-        if (language := page.get(prompts.NAME_OF_LANGUAGE)) and (
-            other := names.setdefault(language, path.name)
-        ) != path.name:
-            found.append(
-                f"{_name(path)}: {prompts.NAME_OF_LANGUAGE} is {language!r}, as in {other}: write this page's language"
-            )
+    for path in sorted(set(folder.glob("*.toml")) - {first}):
+        table, unreadable = read_table(path)
+        page = dict(prompts.flat(table))
+        found += unreadable or _problems_of_texts(_name(path), page, expected)
+        language = page.get(prompts.NAME_OF_LANGUAGE)
+        if isinstance(language, str) and (other := names.setdefault(language, path.name)) != path.name:
+            found.append(f"{_name(path)}: language is {language!r}, as in {other}: write this page's language")
     return found
 
 
-def _problems_of_table(place: str, table: Mapping[str, Any], keys: Mapping[str, Values]) -> list[str]:
-    texts = dict(prompts.flat(table))
+def _table(key: str) -> str:
+    """The table that the key stands in; one that nobody asks for is somebody else's."""
+    return key.rpartition(".")[0]
+
+
+def _as_written(texts: Mapping[str, object], asked: Mapping[str, Values]) -> Iterator[tuple[str, Values]]:
+    """What the texts that are good want filled in: other languages fill in the same."""
+    for key, text in texts.items():
+        if isinstance(text, str) and not (key in asked and _problems_of_text("", text, asked[key])):
+            with contextlib.suppress(ValueError):
+                yield key, Values(known := _fields(text), known)
+
+
+def _problems_of_texts(place: str, texts: Mapping[str, object], keys: Mapping[str, Values]) -> list[str]:
     found = [f"{place}: {key} is missing: write what is said there" for key in keys if key not in texts]
     for key, text in texts.items():
         if key not in keys:
-            found.append(f"{place}: {key} is asked for by nobody: take it out")
+            found.append(f"{place}: {key} is unknown: take it out")
         else:
             found += _problems_of_text(f"{place}: {key}", text, keys[key])
     return found

@@ -62,7 +62,7 @@ def test_a_key_of_an_instruction_table_is_checked_like_a_file(folder: Path) -> N
     assert problems(folder) == [
         "prompts/instructions/failures.toml: taken is missing: write what is said there",
         "prompts/instructions/failures.toml: busy has {line}, which nobody fills in: write {detail}",
-        "prompts/instructions/failures.toml: late is asked for by nobody: take it out",
+        "prompts/instructions/failures.toml: late is unknown: take it out",
     ]
 
 
@@ -91,6 +91,7 @@ def test_a_file_that_is_gone_or_in_another_encoding_is_one_line(folder: Path) ->
         ("opening", "3", "transfer.opening is 3: write a text in quotes"),
         ("opening", "", "transfer.opening is missing: write what is said there"),
         ("language", "", "language is missing: write what is said there"),
+        ("language", '"English"\nvoice = "Ann"', "voice is unknown: take it out"),
     ],
 )
 def test_an_english_sentence_that_would_be_spoken_wrong_is_one_line(
@@ -115,7 +116,7 @@ def test_a_second_page_that_fits_english_is_good(folder: Path) -> None:
     ("page", "problem"),
     [
         (with_text(GERMAN, "opening", ""), ": transfer.opening is missing: write what is said there"),
-        (GERMAN + 'openning = "Ja"', ": transfer.openning is asked for by nobody: take it out"),
+        (GERMAN + 'openning = "Ja"', ": transfer.openning is unknown: take it out"),
         (
             with_text(GERMAN, "before_transfer", '"Ich rufe {Name} an."'),
             ": frontdesk.before_transfer has {Name}, which nobody fills in: write {name}",
@@ -157,6 +158,18 @@ def test_without_the_english_page_the_others_are_still_checked(folder: Path) -> 
     ]
 
 
-def test_the_transfer_knows_its_own_texts_alone() -> None:
+def test_the_transfer_knows_its_own_texts_alone_and_leaves_other_tables_to_others(folder: Path) -> None:
     known = {*proofreading.INSTRUCTIONS, *proofreading.SENTENCES}
     assert not [name for name in known if "frontdesk" in name or name == "receptionist"]
+    assert proofreading.problems(folder=folder) == []
+
+
+def test_a_table_that_english_alone_knows_is_compared_too(folder: Path) -> None:
+    (folder / "sentences/en.toml").write_text(ENGLISH + '[fax]\nbusy = "The fax of {name} is busy."\n')
+    (folder / "sentences/de.toml").write_text(GERMAN + '[fax]\nbusy = "Besetzt."\nlate = "Zu spät."\n')
+    (folder / "sentences/fr.toml").write_text(GERMAN.replace("German", "French"))
+    assert problems(folder) == [
+        "prompts/sentences/de.toml: fax.busy has no {name}: put it where that belongs",
+        "prompts/sentences/de.toml: fax.late is unknown: take it out",
+        "prompts/sentences/fr.toml: fax.busy is missing: write what is said there",
+    ]
