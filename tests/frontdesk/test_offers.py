@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from frontdesk.offers import SAYS_NOTHING, next_step, policy
+from frontdesk.offers import SAYS_NOTHING, next_step, offer_problems, policy
 from frontdesk.profile import read_profile
 from frontdesk.receptionist import FrontDeskAgent
 from frontdesk.recording import Recording
@@ -52,3 +52,31 @@ def test_no_text_promises_what_nobody_does(path: Path) -> None:
 def test_the_transfer_says_what_happened_and_leaves_the_offer_to_the_agent() -> None:
     texts = [prompts.instruction(f"failures.{reason}", detail="") for reason in TransferReason]
     assert not [text for text in texts if re.search(r"\b(offer|tell|apologise)\b", text, re.I)]
+
+
+@pytest.mark.parametrize(
+    ("written", "instead", "problem"),
+    [
+        ("busy = {", "occupied = {", ["after.busy is missing: write what is told and offered then"]),
+        ('"question"] }', '"riddle"] }', ["after.busy offers 'riddle': write one of again, somebody_else, question"]),
+        ('tell = "Tell the caller.", ', "", ["after.busy has no tell: write what the caller is told then"]),
+        (
+            'offers = ["again", "somebody_else", "question"]',
+            'offers = "again"',
+            ["after.busy has no offers: write a list of some of again, somebody_else, question, or []"],
+        ),
+        ('text = "to try again"', "", ["offers.again has no text: write what is offered"]),
+        ("[after]", "[after", None),
+    ],
+)
+def test_a_slip_in_the_offers_is_one_line(
+    tmp_path: Path, written: str, instead: str, problem: list[str] | None
+) -> None:
+    (tmp_path / "instructions").mkdir()
+    text = (prompts.FOLDER / "instructions/offers.toml").read_text(encoding="utf-8")
+    (tmp_path / "instructions/offers.toml").write_text(text.replace(written, instead, 1))
+    found = offer_problems(tmp_path)
+    if problem is None:
+        assert len(found) == 1 and "offers.toml: is not TOML (" in found[0]
+    else:
+        assert found == [f"prompts/instructions/offers.toml: {line}" for line in problem]
