@@ -53,6 +53,7 @@ def test_only_the_worker_gets_into_the_image() -> None:
     inside = {Path(file).parts[0] for file in files if let_through(Path(file))}
     assert inside == {"agent.py", "requirements.txt", "frontdesk.toml", "frontdesk", "transfer", "prompts"}
     assert not let_through(Path(".env"))
+    assert all(let_through(Path(file)) for file in files if file.startswith("prompts/"))
 
 
 def test_livekit_toml_has_what_the_cli_reads() -> None:
