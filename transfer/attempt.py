@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from livekit.agents import AgentSession, JobContext, llm
@@ -15,13 +15,14 @@ from livekit.agents.utils import is_given
 from livekit.agents.voice.turn import TurnHandlingOptions
 
 from transfer import prompts
+from transfer.bridge import Bridge
 from transfer.brief import Briefing
 from transfer.consult import Consult, ConsultAgent, consult_session
 from transfer.dial import Destination, Origination
 from transfer.events import Phase
+from transfer.journal import AttemptJournal
 from transfer.outcome import AttemptRecord, TransferReason, WarmTransferError
 from transfer.screen import Answerer, from_model
-from transfer.telemetry import Spans
 
 logger = logging.getLogger("transfer")
 
@@ -77,20 +78,8 @@ class ConsultOptions:
     """Seconds from pick-up to a decision."""
     voicemail_message: str = ""
     """What a voicemail is told; empty: nothing."""
-
-
-class PhaseClock:
-    """Seconds spent in each phase."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self.phase: Phase | None = None
-        self._since = 0.0
-
-    def enter(self, phase: Phase, now: float) -> None:
-        if self.phase is not None:
-            self.seconds[self.phase] = round(self.seconds.get(self.phase, 0.0) + now - self._since, 3)
-        self.phase, self._since = phase, now
+    joins_ahead: bool = True
+    """False where several consults go on at once: a relay waits in one of them at most."""
 
 
 @dataclass
@@ -99,19 +88,16 @@ class Attempt:
 
     job: JobContext
     caller: AgentSession
-    number: int
-    """Counts the dials of a transfer, from 1."""
     destination: Destination
+    consult: Consult
     options: ConsultOptions
     briefing: Briefing
-    tell: Callable[[Phase, Attempt], None]
-    spans: Spans
-    clock: PhaseClock = field(default_factory=PhaseClock)
+    bridge: Bridge
+    journal: AttemptJournal
     failure: WarmTransferError | None = None
 
     def __post_init__(self) -> None:
-        self.consult = Consult(self.job)
-        self.consult.on_said = lambda said: self.spans.said(self.number, said)
+        self.consult.on_said = self.journal.said
         self._hello = asyncio.Event()
         """Whoever picked up has said something and paused."""
         self._words = asyncio.Event()
@@ -122,9 +108,10 @@ class Attempt:
 
     async def run(self) -> None:
         """WarmTransferError tells why nobody accepted."""
-        self._enter(Phase.DIAL)
+        self.journal.enter(Phase.DIAL)
         await self._reach_the_human()
-        self._enter(Phase.ANSWERED)
+        self.journal.enter(Phase.ANSWERED)
+        self.bridge.prepare()  # a phone that is picked up at once never rings
         await self._brief()
 
     def record(self) -> AttemptRecord:
@@ -133,7 +120,7 @@ class Attempt:
             reason=self.failure.reason if self.failure else None,
             sip_status_code=self.failure.sip_status_code if self.failure else None,
             sip_status=self.failure.sip_status if self.failure else None,
-            seconds=dict(self.clock.seconds),
+            seconds=dict(self.journal.clock.seconds),
             transcript=list(self.consult.transcript),
         )
 
@@ -144,8 +131,8 @@ class Attempt:
         """
         if self._closing is None:
             self.failure = failure
-            spoken_to = self.clock.phase in (Phase.BRIEF, Phase.BRIDGE) and not self.consult.human_left.is_set()
-            self.clock.enter(Phase.FAILED if failure else Phase.BRIDGED, time.monotonic())
+            spoken_to = self.journal.clock.phase in (Phase.BRIEF, Phase.BRIDGE) and not self.consult.human_left.is_set()
+            self.journal.decided(failure.reason if failure else None)
             goodbye = GOODBYES.get(failure.reason) if failure and spoken_to else None
             message = (
                 failure is not None and failure.reason is TransferReason.VOICEMAIL and self.options.voicemail_message
@@ -167,8 +154,10 @@ class Attempt:
                 limit = SHORT_GOODBYE_LIMIT - late
             await self._say_goodbye(goodbye, limit)
         await self.consult.close()
-        status = self.failure.sip_status_code if self.failure else None
-        self.spans.end_attempt(self.number, self.failure.reason if self.failure else "connected", status)
+        if self.failure:
+            self.journal.end(self.failure.reason, self.failure.sip_status_code)
+        else:
+            self.journal.end(None)
 
     async def _leave_message(self, text: str) -> None:
         """After the greeting and the beep; the caller need not wait for it."""
@@ -194,9 +183,6 @@ class Attempt:
         except (TimeoutError, RuntimeError):
             logger.info("the goodbye could not be said")
 
-    def _enter(self, phase: Phase) -> None:
-        self.tell(phase, self)
-
     # -- until the phone is picked up
 
     async def _reach_the_human(self) -> None:
@@ -210,7 +196,8 @@ class Attempt:
 
     async def _tell_ringing(self) -> None:
         await self.consult.human_ringing.wait()
-        self._enter(Phase.RINGING)
+        self.journal.enter(Phase.RINGING)
+        self.bridge.prepare()  # not sooner: the call itself must not wait for it
 
     async def _stop_waiting(self, ringing: asyncio.Task[None]) -> None:
         """A phone that is picked up at once never rings."""
@@ -288,7 +275,9 @@ class Attempt:
                 await self._hello.wait()
         if agent.decision.done():
             return
-        self._enter(Phase.BRIEF)
+        self.journal.enter(Phase.BRIEF)
+        if self.options.joins_ahead:
+            self.bridge.join_ahead(self.consult)
         # Not to be interrupted: the words of the hello itself arrive while it is said.
         await self._say_opening()
         await self._hear_out()

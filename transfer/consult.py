@@ -29,13 +29,13 @@ from livekit.agents import (
 from livekit.agents.llm import ToolFlag
 from livekit.agents.voice.room_io import RoomOptions
 
-from transfer.events import Said
 from transfer.livekit_adapter import server_url
 from transfer.masking import mask
 from transfer.outcome import TransferReason, WarmTransferError
 from transfer.presence import Departures
 from transfer.screen import Answerer, HelloWatch, answerer, is_plain_acceptance
 from transfer.server_api import API_ERRORS, CALL_LIMIT, delete_room, is_not_found
+from transfer.transcript import Said
 
 logger = logging.getLogger("transfer")
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, NamedTuple
+
+from transfer.outcome import TransferReason
+from transfer.transcript import Said
 
 
 class Phase(StrEnum):
@@ -22,13 +24,6 @@ class Phase(StrEnum):
     FAILED = "failed"
 
 
-class Said(NamedTuple):
-    """One utterance in a consult."""
-
-    who: Literal["human", "assistant"]
-    text: str
-
-
 @dataclass(frozen=True)
 class TransferEvent:
     """One change of phase."""
@@ -42,10 +37,14 @@ class TransferEvent:
     """Counts the dials of this transfer, from 1; 0 before the first."""
     destination: str = ""
     """Of the attempt: its name; without one, its number or URI."""
+    consult_room: str = ""
+    """Name of the attempt's consult room."""
+    human_identity: str = ""
+    """Identity of the human in that room."""
     call_reason: str = ""
     """Why the caller needs a person, where the task was told."""
-    reason: str = ""
-    """Why it failed, when it did."""
+    reason: TransferReason | None = None
+    """Why the attempt or the transfer failed, when it did."""
     transcript: tuple[Said, ...] = ()
     """What has been said in the attempt's consult up to now."""
     bridge: str = ""
@@ -55,3 +54,4 @@ class TransferEvent:
 
 
 EventListener = Callable[[TransferEvent], None]
+"""What it raises is logged, and changes nothing for the transfer."""

@@ -9,7 +9,7 @@ from livekit import api
 from livekit.agents import ToolError
 
 from transfer import prompts
-from transfer.events import Said
+from transfer.transcript import Said
 
 
 class TransferReason(StrEnum):

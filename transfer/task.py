@@ -20,15 +20,16 @@ from transfer import brief, options, prompts
 from transfer.attempt import Attempt, ConsultOptions
 from transfer.bridge import Bridge, Bridged, BridgeKind, make_bridge
 from transfer.bridged import AfterBridge, LineWatch
+from transfer.consult import Consult
 from transfer.dial import Destination, Origination
-from transfer.events import EventListener, Phase, TransferEvent
+from transfer.events import EventListener, Phase
 from transfer.hold import Hold
 from transfer.hold_audio import HoldAudio
+from transfer.journal import Journal
 from transfer.outcome import GO_ON_AFTER, TransferReason, WarmTransferError, WarmTransferResult, is_busy_service
 from transfer.presence import Departures, present_in
 from transfer.redaction import Redact
 from transfer.redaction import redact as redact_secrets
-from transfer.telemetry import Spans
 
 logger = logging.getLogger("transfer")
 
@@ -128,7 +129,7 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
             voicemail_message: Said to a voicemail after its beep, such as who called and the number to call back; nothing
                 about the caller belongs there. Empty: it is hung up on. The caller does not wait for it.
             redact: Takes out of the conversation what neither a model nor the human may hear; `keep_all` takes out nothing.
-            on_event: Called with each TransferEvent.
+            on_event: Called with each TransferEvent; what it raises is logged, and the transfer goes on.
 
         Raises:
             ValueError: No target or two ways of naming it, a SIP URI that cannot be dialled, or neither trunk nor connection.
@@ -165,6 +166,7 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
             turn_handling=options.turn_options(turn_handling, turn_detection, allow_interruptions),
             deadline=consult_deadline,
             voicemail_message=voicemail_message,
+            joins_ahead=dial_order == "in_order" or len(self._destinations) == 1,
         )
         if target_phone_number:
             logger.warning("`target_phone_number` is deprecated, use `sip_call_to` instead")
@@ -179,9 +181,8 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         self._hold_updates = hold_updates
         self._cancel_key = cancel_key
         self._after_bridge: AfterBridge = after_bridge
-        self._on_event = on_event
         self._id = f"transfer-{secrets.token_hex(4)}"
-        self._spans = Spans(self._id)
+        self._journal = Journal(self._id, self._call_reason, on_event)
         self._attempts: list[Attempt] = []
         self._on_hold_since = 0.0
         self._stopped: asyncio.Future[TransferReason] = asyncio.get_running_loop().create_future()
@@ -297,13 +298,13 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         outcome = self._result or failure
         assert outcome
         if failure:
-            self._enter(Phase.FAILED, reason=failure.reason)
+            self._journal.enter(Phase.FAILED, failure.reason)
         outcome.call_reason = self._call_reason
         outcome.attempts = [attempt.record() for attempt in self._attempts]
         by_success = sorted(outcome.attempts, key=lambda record: record.reason is None)
         outcome.seconds = {**by_success[-1].seconds} if by_success else {}
         outcome.seconds["hold"] = round(time.monotonic() - self._on_hold_since, 3)
-        self._spans.end(failure.reason if failure else "connected", outcome.seconds)
+        self._journal.end(failure.reason if failure else None, outcome.seconds)
         return outcome
 
     async def _until_stopped(self, work: Coroutine[Any, Any, None]) -> None:
@@ -358,7 +359,7 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
     async def _transfer(self, job: JobContext, hold: Hold, briefing: brief.Briefing) -> None:
         """Hold audio and dialling begin at once; returns when the two are connected."""
         self._on_hold_since = time.monotonic()
-        self._enter(Phase.HOLD)
+        self._journal.enter(Phase.HOLD)
         hold.start()
         updating = asyncio.create_task(self._update_caller(hold))
         try:
@@ -369,12 +370,12 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         finally:
             updating.cancel()
             await asyncio.gather(updating, return_exceptions=True)
-        self._enter(Phase.BRIDGE, attempt)
+        attempt.journal.enter(Phase.BRIDGE)
         bridged = await self._connect(hold, attempt)
         human = attempt.consult.human_identity
         if self._is_gone(job.room, human, bridged):
             raise WarmTransferError(TransferReason.HUMAN_HUNG_UP)  # in the same moment; the caller gets the agent back
-        self._enter(Phase.BRIDGED, attempt, bridged=bridged)
+        attempt.journal.enter(Phase.BRIDGED, bridge=bridged.kind, bridge_reason=bridged.why)
         if self._after_bridge != "leave":
             returns = self._after_bridge == "return"
             self._line = LineWatch(job, self._caller_identity, human, returns=returns, relay=bridged.relay)
@@ -398,7 +399,7 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         """Says now and then that something is being done; the hold audio goes on after it."""
         while self._hold_updates is not None:
             await asyncio.sleep(self._hold_updates)
-            spoken_to = any(attempt.clock.phase is Phase.BRIEF for attempt in self._attempts)
+            spoken_to = any(attempt.journal.clock.phase is Phase.BRIEF for attempt in self._attempts)
             await hold.say(prompts.sentence("transfer.hold_update_briefing" if spoken_to else "transfer.hold_update"))
 
     async def _somebody_who_accepts(self, job: JobContext, briefing: brief.Briefing) -> Attempt:
@@ -437,16 +438,18 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
 
     async def _try(self, job: JobContext, destination: Destination, briefing: brief.Briefing) -> Attempt:
         """One attempt; one more, under new names, when the SIP service had no room for the first."""
+        assert self._bridge
         for last in (False, True):
+            consult = Consult(job)
             attempt = Attempt(
                 job,
                 self.session,
-                len(self._attempts) + 1,
                 destination,
+                consult,
                 self._options,
                 briefing,
-                self._enter,
-                self._spans,
+                self._bridge,
+                self._journal.new_attempt(destination.label, consult),
             )
             self._attempts.append(attempt)
             try:
@@ -456,7 +459,7 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
                 attempt.close(error)
                 again = not last and isinstance(error.__cause__, Exception) and is_busy_service(error.__cause__)
                 if again or len(self._destinations) > 1:
-                    self._enter(Phase.ATTEMPT_FAILED, attempt, error.reason)
+                    attempt.journal.enter(Phase.ATTEMPT_FAILED, error.reason)
                 if not again:
                     raise
         raise AssertionError("the second try returns or raises")
@@ -504,39 +507,3 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         elif self._after_bridge == "return" and self._line:
             result.ended_by = await asyncio.shield(self._line.left)
             hold.give_back()
-
-    # -- telling
-
-    def _enter(
-        self, phase: Phase, attempt: Attempt | None = None, reason: str = "", bridged: Bridged | None = None
-    ) -> None:
-        now = time.monotonic()
-        if phase in (Phase.RINGING, Phase.ANSWERED) and self._bridge:
-            self._bridge.prepare()  # not sooner: the call itself must not wait for it
-        asks_many = self._dial_order == "all_at_once" and len(self._destinations) > 1
-        if phase is Phase.BRIEF and attempt and self._bridge and not asks_many:
-            self._bridge.join_ahead(attempt.consult)
-        if attempt:
-            attempt.clock.enter(phase, now)
-        number = attempt.number if attempt else len(self._attempts)
-        values = {"phase": phase.value, "transfer": self._id, "attempt": number, "monotonic": round(now, 3)}
-        logger.info("transfer phase", extra={**values, **({"reason": reason} if reason else {})})
-        destination = attempt.destination.label if attempt else ""
-        self._spans.phase(phase, number, destination, reason)
-        if self._on_event:
-            transcript = tuple(attempt.consult.transcript) if attempt else ()
-            kind, why = (bridged.kind, bridged.why) if bridged else ("", "")
-            self._on_event(
-                TransferEvent(
-                    transfer=self._id,
-                    phase=phase,
-                    at=now,
-                    attempt=number,
-                    destination=destination,
-                    call_reason=self._call_reason,
-                    reason=reason,
-                    transcript=transcript,
-                    bridge=kind,
-                    bridge_reason=why,
-                )
-            )

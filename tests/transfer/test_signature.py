@@ -12,6 +12,7 @@ from livekit.agents.beta.workflows import WarmTransferTask as StockTask
 from livekit.agents.beta.workflows.warm_transfer import TwilioConnectorWarmTransferTask as StockTwilioTask
 
 from transfer import (
+    Destination,
     TransferReason,
     TwilioConnectorWarmTransferTask,
     WarmTransferError,
@@ -20,6 +21,7 @@ from transfer import (
 )
 from transfer.consult import ConsultAgent
 from transfer.dial import Line
+from transfer.task import DialOrder
 from transfer.twilio import SIP_ONLY
 
 
@@ -93,6 +95,14 @@ async def test_the_trunk_comes_from_the_environment_unless_a_connection_is_given
     )._options.line
     assert isinstance(inline, Line) and inline.trunk_id is None
     assert inline.connection is not None and inline.connection.hostname == "h"
+
+
+@pytest.mark.parametrize(("order", "several", "one"), [("in_order", True, True), ("all_at_once", False, True)])
+async def test_relay_joins_ahead_unless_several_are_asked_at_once(order: DialOrder, several: bool, one: bool) -> None:
+    both = [Destination("+15105550123"), Destination("+15105550124")]
+    for destinations, joins_ahead in ((both, several), (both[:1], one)):
+        task = WarmTransferTask(destinations=destinations, dial_order=order, sip_trunk_id="ST_1")
+        assert task._options.joins_ahead is joins_ahead
 
 
 async def test_the_old_name_of_the_target_still_works() -> None:

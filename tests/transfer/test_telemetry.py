@@ -11,8 +11,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from transfer.events import Said
+from transfer.outcome import TransferReason
 from transfer.telemetry import TEXT, Spans
+from transfer.transcript import Said
 
 
 @pytest.fixture
@@ -27,14 +28,14 @@ def exported() -> Iterator[InMemorySpanExporter]:
 
 def test_a_transfer_is_one_span_with_a_child_for_each_dial(exported: InMemorySpanExporter) -> None:
     spans = Spans("transfer-1")
-    spans.phase("hold", 0, "", "")
-    spans.phase("dial", 1, "Sarah", "")
-    spans.end_attempt(1, "busy", 486)
-    spans.phase("dial", 2, "Tom", "")
+    spans.phase("hold", 0, "", None)
+    spans.phase("dial", 1, "Sarah", None)
+    spans.end_attempt(1, TransferReason.BUSY, 486)
+    spans.phase("dial", 2, "Tom", None)
     spans.said(2, Said("human", "Hello."))
-    spans.phase("bridged", 2, "Tom", "")
-    spans.end("connected", {"hold": 12.5})
-    spans.end_attempt(2, "connected", None)
+    spans.phase("bridged", 2, "Tom", None)
+    spans.end(None, {"hold": 12.5})
+    spans.end_attempt(2, None, None)
     by_name = [(span.name, dict(span.attributes or {})["transfer.outcome"]) for span in exported.get_finished_spans()]
     assert by_name == [
         ("transfer_attempt", "busy"),
