@@ -25,6 +25,8 @@ DEFAULT_RINGING = 80.0
 CALLER_NAME = "front-desk"
 """Who calls, where no caller ID is given and the trunk is inline: such a trunk has no number of its own, and the server dials
 nobody without one ("no numbers on outbound trunk")."""
+KIND = "phone: "
+"""Label before a number that is to be masked: seven digits of which nothing says that they are a phone's would stay."""
 STATUS_GRACE = 2.0
 """Seconds that the call status may lag behind the server's answer."""
 
@@ -47,7 +49,8 @@ class Destination:
 
     @property
     def label(self) -> str:
-        return self.name or self.sip_call_to
+        """The name; without one, the target as it may stand in events, spans and records, which are kept: no whole number."""
+        return self.name or mask(f"{KIND}{self.sip_call_to}").removeprefix(KIND)
 
 
 class Origination(Protocol):

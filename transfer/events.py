@@ -36,7 +36,7 @@ class TransferEvent:
     attempt: int
     """Counts the dials of this transfer, from 1; 0 before the first."""
     destination: str = ""
-    """Of the attempt: its name; without one, its number or URI."""
+    """Of the attempt: its name; without one, its number or URI with most digits of a number taken out."""
     consult_room: str = ""
     """Name of the attempt's consult room."""
     human_identity: str = ""

@@ -41,7 +41,7 @@ class AttemptRecord:
     """What came of dialling one destination."""
 
     destination: str
-    """Its name; without one, its number or URI."""
+    """Its name; without one, its number or URI with most digits of a number taken out."""
     reason: TransferReason | None
     """Why it failed; None: the human was connected."""
     sip_status_code: int | None

@@ -165,3 +165,12 @@ async def test_relay_is_prepared_for_a_phone_that_is_picked_up_at_once(monkeypat
 
 async def test_relay_does_not_join_ahead_when_several_are_asked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "joins ahead" not in await steps_of(monkeypatch, rings=True, joins_ahead=False)
+
+
+async def test_record_of_an_attempt_has_no_whole_number() -> None:
+    nothing: Any = SimpleNamespace()
+    consult: Any = Consult()
+    destination = Destination("+12025550141")
+    journal = Journal("transfer-1").new_attempt(destination.label, consult)
+    record = Attempt(nothing, nothing, destination, consult, nothing, nothing, nothing, journal).record()
+    assert record.destination == "+12…41"

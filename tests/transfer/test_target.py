@@ -98,6 +98,23 @@ async def test_credentials_go_to_the_host_that_they_are_for_and_to_no_other() ->
     assert (await dialled(line, "500")).trunk.hostname == "pbx.example.com"
 
 
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("+15105550123", "+15…23"),
+        ("tel:+15105550123", "tel:+15…23"),
+        ("sip:+15105550123@pbx.example.com;transport=tcp", "sip:+15…23@pbx.example.com;transport=tcp"),
+        ("5550123", "555…23"),
+        ("02079460123", "020…23"),
+        ("500", "500"),
+        ("sip:sarah@pbx.example.com", "sip:sarah@pbx.example.com"),
+    ],
+)
+def test_destination_is_told_by_its_name_and_without_one_by_no_whole_number(written: str, told: str) -> None:
+    assert Destination(written).label == told
+    assert Destination(written, "Sarah").label == "Sarah"
+
+
 async def test_the_owner_finds_the_line_s_trouble_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     async def refuse(*_: Any, **__: Any) -> None:
         status = {"sip_status_code": "403", "sip_status": "Caller ID +15105550100 not allowed"}
