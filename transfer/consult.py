@@ -6,6 +6,7 @@ Its tools exist only here: nothing that the caller says or types can reach them.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import secrets
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Sequence
@@ -178,8 +179,9 @@ def _names(tools: Sequence[llm.Tool | llm.Toolset]) -> Iterator[str]:
 class Consult:
     """One attempt's room, connection, session and identity; none of them is ever used again."""
 
-    def __init__(self, job: JobContext) -> None:
-        self._job = job
+    def __init__(self, job: JobContext, transfer: str) -> None:
+        """`transfer`: the id of the transfer."""
+        self._job, self._transfer = job, transfer
         self._session: AgentSession | None = None
         self._joining: asyncio.Task[None] | None = None
         self._closed = False
@@ -213,9 +215,18 @@ class Consult:
         self.on_said: Callable[[Said], None] = lambda said: None
 
     async def create_room(self) -> None:
-        """Short time limits: a worker that is killed leaves no room behind for long."""
+        """Short time limits: a worker that is killed leaves no room behind for long.
+
+        The metadata tells what the room is for: the server lists it, sends it with each webhook and shows it to everybody
+        in the room. So the caller's room is named by its sid: its name may hold the caller's number, as those of dispatch
+        rules do, and another call may have that name later.
+        """
+        metadata = json.dumps({"transfer": self._transfer, "caller_room": self._job.job.room.sid})
         request = api.CreateRoomRequest(
-            name=self.room_name, empty_timeout=ROOM_EMPTY_TIMEOUT, departure_timeout=ROOM_DEPARTURE_TIMEOUT
+            name=self.room_name,
+            empty_timeout=ROOM_EMPTY_TIMEOUT,
+            departure_timeout=ROOM_DEPARTURE_TIMEOUT,
+            metadata=metadata,
         )
         await self._job.api.room.create_room(request)
 

@@ -440,7 +440,7 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         """One attempt; one more, under new names, when the SIP service had no room for the first."""
         assert self._bridge
         for last in (False, True):
-            consult = Consult(job)
+            consult = Consult(job, self._id)
             attempt = Attempt(
                 job,
                 self.session,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -124,8 +125,13 @@ async def test_a_server_that_cannot_move_is_asked_once_in_the_life_of_a_worker(o
     for expected in (1, 1):
         call, _ = await accepted(oss_desk)
         await until(call.hear_each_other, "both hear each other", every=0.05)
-        bridged = (await oss_desk.report())["events"][-1]
+        report = await oss_desk.report()
+        bridged = report["events"][-1]
         assert bridged["bridge"] == "relay/packet"
+        assert (bridged["destination"], bridged["human_identity"]) == ("+12…41", report["human"])
+        consult, callers = (oss_desk.server.rooms.get(name) for name in (bridged["consult_room"], report["room"]))
+        assert consult and callers
+        assert json.loads(consult.metadata) == {"transfer": bridged["transfer"], "caller_room": callers.sid}
         assert bridged["bridge_reason"] == "this server cannot move a participant; packets get through"
         assert moves_asked_for(oss_desk) == expected
         assert call.leaks(call.phase_time("bridge")) == []

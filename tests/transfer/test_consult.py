@@ -1,9 +1,10 @@
-"""The consult's room and session, closed at the worst moment."""
+"""The consult's room and session: what the server tells of them, and how they are closed at the worst moment."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,6 +30,27 @@ class Session(AgentSession[None]):
         return await super().start(*arguments, **values)
 
 
+def job_of(asked: api.LiveKitAPI, url: str = "") -> Any:
+    """A caller's job, as far as a consult asks for it."""
+    caller_room = SimpleNamespace(sid="RM_caller", name="call-_+12025550111_x1")
+    return SimpleNamespace(
+        api=asked, _info=SimpleNamespace(url=url), job=SimpleNamespace(room=caller_room), room=caller_room
+    )
+
+
+async def test_consult_room_tells_which_transfer_and_which_caller_s_room_it_belongs_to() -> None:
+    async with lab_server() as server:
+        key, secret = server.settings.api_key, server.settings.api_secret
+        async with api.LiveKitAPI(server.http_url, key, secret) as asked:
+            consult = Consult(job_of(asked), "transfer-1")
+            await consult.create_room()
+            (room,) = (await asked.room.list_rooms(api.ListRoomsRequest())).rooms
+            await consult.close()
+    assert room.name == consult.room_name
+    assert json.loads(room.metadata) == {"transfer": "transfer-1", "caller_room": "RM_caller"}
+    assert "5550111" not in room.metadata, "the name of the caller's room holds the caller's number"
+
+
 async def test_a_session_that_starts_when_the_line_is_busy_is_closed_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -37,7 +59,7 @@ async def test_a_session_that_starts_when_the_line_is_busy_is_closed_all_the_sam
         monkeypatch.setenv("LIVEKIT_API_KEY", key)
         monkeypatch.setenv("LIVEKIT_API_SECRET", secret)
         async with api.LiveKitAPI(server.http_url, key, secret) as asked:
-            job: Any = SimpleNamespace(api=asked, _info=SimpleNamespace(url=server.url))
+            job = job_of(asked, server.url)
             before = asyncio.all_tasks()
 
             def left() -> list[str]:
@@ -45,7 +67,7 @@ async def test_a_session_that_starts_when_the_line_is_busy_is_closed_all_the_sam
                 new = [task.get_coro() for task in asyncio.all_tasks() - before]
                 return [str(c) for c in new if inspect.iscoroutine(c) and "/livekit/" in c.cr_code.co_filename]
 
-            consult, session = Consult(job), Session()
+            consult, session = Consult(job, "transfer-1"), Session()
             await consult.create_room()
             agent = ConsultAgent(on_hello=lambda: None, on_words=lambda: None, tools=[], instructions="Be brief.")
             joining = asyncio.create_task(consult.join(session, agent))
