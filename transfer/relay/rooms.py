@@ -13,7 +13,7 @@ from typing import Self
 import aiohttp
 from livekit import api
 
-from transfer.relay.errors import Ended, RelayError, RelayFailure, SideName
+from transfer.relay.errors import OTHER, Ended, RelayError, RelayFailure, SideName
 from transfer.relay.order import Order
 from transfer.server_api import API_ERRORS, delete_room, is_in_room
 
@@ -21,6 +21,10 @@ logger = logging.getLogger("transfer.relay")
 
 CALL_LIMIT = 2.0
 """Seconds that the server has to answer a request."""
+
+
+RELAY_ATTRIBUTE = "transfer.relay"
+"""Attribute of a relay's legs: the sid of the room whose audio the leg brings. No name: one may hold a caller's number."""
 
 
 def new_identity() -> str:
@@ -49,12 +53,17 @@ class RoomApi:
         await self._api.aclose()
 
     def token(self, side: SideName, identity: str) -> str:
-        """Of the kind "agent": other agents do not take a relay for a caller, and it keeps no room open."""
+        """Of the kind "agent": other agents do not take a relay for a caller, and it keeps no room open.
+
+        The attribute stands in the token: so it is there from the first moment, with either engine, and the leg needs no
+        right to change its own.
+        """
         self._legs.add(identity)
+        brings = self._sids.get(self._order.side(OTHER[side]).room, "")
         grants = api.VideoGrants(room_join=True, room=self._order.side(side).room)
         token = api.AccessToken(self._order.api_key, self._order.api_secret).with_identity(identity)
         token = token.with_kind("agent").with_ttl(datetime.timedelta(seconds=self._order.token_life))
-        return token.with_grants(grants).to_jwt()
+        return token.with_grants(grants).with_attributes({RELAY_ATTRIBUTE: brings}).to_jwt()
 
     async def check(self) -> None:
         """RelayError where a room does not exist: a join would make it, and nobody would be in it."""

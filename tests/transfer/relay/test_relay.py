@@ -19,6 +19,7 @@ from tests.transfer.relay.support import (
     are_alone_again,
     ends,
     hear_each_other,
+    legs,
     order,
     person,
     relayed,
@@ -28,6 +29,7 @@ from tests.transfer.relay.support import (
 from transfer.relay import Ended, Relay, RelayError, RelayFailure, RelayProcess, Side, relay_rooms
 from transfer.relay.errors import SideName
 from transfer.relay.order import EngineChoice
+from transfer.relay.rooms import RELAY_ATTRIBUTE
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -55,6 +57,18 @@ async def test_it_ends_with_both_rooms_when_one_of_the_two_leaves(
             await room.disconnect()
         assert await ends(relay) == Ended(side, "left")
         await rooms_end(server)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+async def test_legs_tell_which_room_s_audio_they_bring(server: LabServer, engine: EngineChoice) -> None:
+    async with two_people(server) as (caller, human), relayed(server, engine) as relay:
+        await hear_each_other(caller, human)
+        sids = {room.name: room.sid for room in server.rooms.all()}
+        told = {room: leg.attributes for room, leg in legs(server).items()}
+        assert told == {"call": {RELAY_ATTRIBUTE: sids["consult"]}, "consult": {RELAY_ATTRIBUTE: sids["call"]}}
+        seen = {who.identity: dict(who.attributes) for who in caller.room.remote_participants.values()}
+        assert list(seen.values()) == [told["call"]], "the people in the room see it, too"
+        assert relay.engine == engine
 
 
 async def test_who_stops_waiting_for_the_end_takes_it_from_nobody(server: LabServer) -> None:
