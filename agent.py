@@ -19,13 +19,13 @@ from livekit.agents import AgentSession, ErrorEvent, JobContext, JobProcess, cli
 from livekit.agents.__main__ import main as livekit_agents
 from livekit.agents.voice.room_io import RoomOptions
 
-from frontdesk.logs import mask_all_logs
-from frontdesk.pipeline import Pipeline, make_pipeline
-from frontdesk.profile import Profile
-from frontdesk.receptionist import FrontDeskAgent
-from frontdesk.recording import Recording
-from frontdesk.settings import Settings
-from frontdesk.worker import FrontDeskServer
+from frontdesk.business.profile import Profile
+from frontdesk.voice.logs import mask_all_logs
+from frontdesk.voice.pipeline import Pipeline, make_pipeline
+from frontdesk.voice.receptionist import FrontDeskAgent
+from frontdesk.voice.recording import Recording
+from frontdesk.voice.settings import Settings
+from frontdesk.voice.worker import FrontDeskServer
 from transfer import Departures, delete_room, present_in, prompts
 
 logger = logging.getLogger("frontdesk")

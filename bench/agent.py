@@ -24,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from livekit.agents import Agent, AgentServer, AgentSession, JobContext, JobProcess, RunContext, cli, function_tool
 from livekit.agents.beta.workflows import WarmTransferTask as StockTask
 
-from frontdesk.pipeline import make_pipeline
-from frontdesk.settings import read_settings
+from frontdesk.voice.pipeline import make_pipeline
+from frontdesk.voice.settings import read_settings
 from transfer import (
     Departures,
     Destination,

@@ -1,1 +1,1 @@
-"""The receptionist: who we are, whom we know, what we say."""
+"""The front desk, in floors: `business` is what the owner wrote, `voice` what speaks on the telephone. Imports go down only."""

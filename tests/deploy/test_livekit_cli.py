@@ -9,7 +9,7 @@ import subprocess
 import tomllib
 from pathlib import Path
 
-from frontdesk.settings import DEFAULT_AGENT_NAME
+from frontdesk.voice.settings import DEFAULT_AGENT_NAME
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()

@@ -16,8 +16,8 @@ from livekit.agents import (
 from livekit.agents.beta.workflows import WarmTransferTask
 from livekit.protocol.sip import SIPOutboundConfig
 
-from frontdesk.pipeline import make_pipeline
-from frontdesk.settings import read_settings
+from frontdesk.voice.pipeline import make_pipeline
+from frontdesk.voice.settings import read_settings
 
 
 def prewarm(process: JobProcess) -> None:

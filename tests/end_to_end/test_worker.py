@@ -12,7 +12,7 @@ import pytest_asyncio
 from livekit import api
 
 from bench.desk import Desk, open_desk
-from frontdesk.worker import TARGET_LOAD
+from frontdesk.voice.worker import TARGET_LOAD
 from lab.lab import AGENT_NAME, FRONT_DESK
 from lab.server.workers import FINISHED, Worker
 from tests.lab.support import LIMIT, Tone, client, server_api, until

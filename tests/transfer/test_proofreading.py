@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from frontdesk.texts import INSTRUCTIONS, SENTENCES
+from frontdesk.voice.texts import INSTRUCTIONS, SENTENCES
 from transfer import prompts, proofreading
 
 ENGLISH = (prompts.FOLDER / "sentences/en.toml").read_text(encoding="utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from frontdesk.offers import offer_problems
+from frontdesk.voice.offers import offer_problems
 from transfer import prompts, proofreading
 
 INSTRUCTIONS = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from livekit.agents import NOT_GIVEN, NotGivenOr, inference, llm, stt, tts, vad
 from livekit.plugins import deepgram, openai, silero
 
-from frontdesk.settings import Settings
+from frontdesk.voice.settings import Settings
 
 LANGUAGE = "en"
 

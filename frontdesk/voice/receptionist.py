@@ -8,10 +8,10 @@ from typing import Any
 
 from livekit.agents import Agent, AgentSession, RunContext, StopResponse, ToolError, function_tool, get_job_context
 
-from frontdesk.offers import next_step
-from frontdesk.outbound import Outbound
-from frontdesk.profile import Destination, Profile
-from frontdesk.recording import Recording
+from frontdesk.business.profile import Destination, Profile
+from frontdesk.voice.offers import next_step
+from frontdesk.voice.outbound import Outbound
+from frontdesk.voice.recording import Recording
 from transfer import Phase, TransferEvent, TransferReason, WarmTransferError, WarmTransferResult, prompts
 
 logger = logging.getLogger("frontdesk")

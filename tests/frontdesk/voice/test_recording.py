@@ -12,8 +12,8 @@ import pytest
 from livekit.agents.observability import Tagger
 from livekit.agents.telemetry import utils
 
-from frontdesk.recording import Recording, say_to_exporters
-from frontdesk.settings import read_settings
+from frontdesk.voice.recording import Recording, say_to_exporters
+from frontdesk.voice.settings import read_settings
 
 SETTINGS = read_settings({"OPENAI_API_KEY": "sk-1", "DEEPGRAM_API_KEY": "dg"}, "console")
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from frontdesk import worker
-from frontdesk.worker import TARGET_LOAD, Capacity, FrontDeskServer
+from frontdesk.voice import worker
+from frontdesk.voice.worker import TARGET_LOAD, Capacity, FrontDeskServer
 
 ENVIRONMENT = {
     "LIVEKIT_URL": "ws://127.0.0.1:9",

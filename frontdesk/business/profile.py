@@ -6,21 +6,20 @@ import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
-from frontdesk.problems import ConfigurationError
-from frontdesk.textfile import NotUtf8, read_text
-from transfer import AfterBridge, Target
+from frontdesk.business.numbers import E164, can_be_dialled
+from frontdesk.business.problems import ConfigurationError
+from frontdesk.business.textfile import NotUtf8, read_text
 
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-E164 = re.compile(r"\+[1-9]\d{6,14}")
-EXTENSION = re.compile(r"\d{2,6}")
-"""Behind the company's own telephone system, which the trunk leads to."""
 HOURS = re.compile(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-4]):[0-5]\d")
 KEY = re.compile(r"[a-z][a-z0-9_]*")
 DEFAULT_RINGING_TIMEOUT = 20.0
 """Seconds."""
+AfterTransfer = Literal["end", "return", "leave"]
+"""What happens when a colleague hangs up and the caller stays; the transfer's own words for it."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +51,7 @@ class Profile:
     faq: dict[str, str]
     """Answers by question."""
     directory: dict[str, Destination]
-    after_transfer: AfterBridge
-    """What happens when a colleague hangs up and the caller stays."""
+    after_transfer: AfterTransfer
     voicemail_message: str
     """What a colleague's voicemail is told; empty: nothing."""
 
@@ -159,13 +157,13 @@ def _timezone(business: _Section) -> ZoneInfo | None:
         return None
 
 
-def _after_transfer(section: _Section) -> AfterBridge:
+def _after_transfer(section: _Section) -> AfterTransfer:
     section.only("after", "voicemail_message")
     value = section.table.get("after", "return")
-    if value not in get_args(AfterBridge):
-        section.say("after", f"is {value!r}: write one of {', '.join(get_args(AfterBridge))}")
+    if value not in get_args(AfterTransfer):
+        section.say("after", f"is {value!r}: write one of {', '.join(get_args(AfterTransfer))}")
         return "return"
-    after: AfterBridge = value
+    after: AfterTransfer = value
     return after
 
 
@@ -236,11 +234,7 @@ def _check_number(number: str, section: _Section, dials_numbers_only: bool) -> N
     if dials_numbers_only:
         section.say("number", f'is {number!r}, and Twilio\'s connector dials numbers only: write it as "+12025550141"')
         return
-    try:
-        is_uri = Target.parse(number).host != ""
-    except ValueError:
-        is_uri = False
-    if not is_uri and not EXTENSION.fullmatch(number):
+    if not can_be_dialled(number):
         section.say(
             "number",
             f'is {number!r}: write it as "+12025550141", an extension behind your trunk such as "500", or a SIP URI such as '

@@ -17,12 +17,12 @@ from livekit.agents import AgentServer, JobProcess, JobRequest
 from livekit.agents.utils.hw import get_cpu_monitor
 from livekit.agents.worker import ServerEnvOption
 
-from frontdesk import recording
-from frontdesk.environment import load_env_files, raw
-from frontdesk.logs import mask_all_logs
-from frontdesk.problems import ConfigurationError
-from frontdesk.profile import Profile, read_profile
-from frontdesk.settings import (
+from frontdesk.business.problems import ConfigurationError
+from frontdesk.business.profile import Profile, read_profile
+from frontdesk.voice import recording
+from frontdesk.voice.environment import load_env_files, raw
+from frontdesk.voice.logs import mask_all_logs
+from frontdesk.voice.settings import (
     CALLS_PER_CORE,
     DEFAULT_AGENT_NAME,
     DEFAULT_HEALTH_PORT,
@@ -31,7 +31,7 @@ from frontdesk.settings import (
     check_machine,
     settle,
 )
-from frontdesk.texts import text_problems
+from frontdesk.voice.texts import text_problems
 
 logger = logging.getLogger("frontdesk")
 

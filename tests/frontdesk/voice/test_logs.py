@@ -24,8 +24,8 @@ from livekit.agents.cli.log import ColoredFormatter, JsonFormatter
 from livekit.agents.ipc.log_queue import LogQueueHandler, LogQueueListener
 from livekit.agents.utils.aio import duplex_unix
 
-from frontdesk import logs
-from frontdesk.logs import mask_all_logs
+from frontdesk.voice import logs
+from frontdesk.voice.logs import mask_all_logs
 from transfer.masking import mask
 
 HELD_OUT_SHARE = 0.95

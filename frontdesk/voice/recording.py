@@ -13,8 +13,8 @@ from pathlib import Path
 from livekit.agents import AgentSession, JobContext
 from livekit.agents.voice.agent_session import RecordingOptions
 
-from frontdesk.livekit_adapter import end_audio_recording
-from frontdesk.settings import Settings
+from frontdesk.voice.livekit_adapter import end_audio_recording
+from frontdesk.voice.settings import Settings
 
 logger = logging.getLogger("frontdesk")
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from frontdesk.offers import SAYS_NOTHING, next_step, offer_problems, policy
-from frontdesk.profile import read_profile
-from frontdesk.receptionist import FrontDeskAgent
-from frontdesk.recording import Recording
+from frontdesk.business.profile import read_profile
+from frontdesk.voice.offers import SAYS_NOTHING, next_step, offer_problems, policy
+from frontdesk.voice.receptionist import FrontDeskAgent
+from frontdesk.voice.recording import Recording
 from transfer import TransferReason, prompts
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PROFILE = read_profile(ROOT / "frontdesk.toml")
 PROMISES = re.compile(r"\b(take|leave) (a|your|their) message|\bcall (you|them) back|\bappointment", re.IGNORECASE)
 """What nobody can do yet."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 
-from frontdesk.textfile import NotUtf8, read_text
+from frontdesk.business.textfile import NotUtf8, read_text
 
 FILES = (".env.local", ".env")
 """LiveKit's own tools write the first, which therefore wins; the environment wins over both."""

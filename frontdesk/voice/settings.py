@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from frontdesk.environment import BLANKS, QUOTES
-from frontdesk.outbound import InlineTrunk, Outbound, StoredTrunk, TwilioConnector
-from frontdesk.problems import ConfigurationError
-from frontdesk.profile import E164
+from frontdesk.business.numbers import E164
+from frontdesk.business.problems import ConfigurationError
+from frontdesk.voice.environment import BLANKS, QUOTES
+from frontdesk.voice.outbound import InlineTrunk, Outbound, StoredTrunk, TwilioConnector
 
 TtsProvider = Literal["openai", "deepgram"]
 Mode = Literal["worker", "console"]
 """What is started: one that registers with a server, or a conversation in the terminal, which needs no server."""
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_AGENT_NAME = "front-desk"
 DEEPGRAM_URL = "https://api.deepgram.com"
 DEFAULT_HEALTH_PORT = 8081

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from frontdesk.problems import ConfigurationError
-from frontdesk.profile import read_profile
+from frontdesk.business.problems import ConfigurationError
+from frontdesk.business.profile import read_profile
 
-SHIPPED = Path(__file__).resolve().parents[2] / "frontdesk.toml"
+SHIPPED = Path(__file__).resolve().parents[3] / "frontdesk.toml"
 
 
 def problems(tmp_path: Path, text: str) -> list[str]:

@@ -9,12 +9,12 @@ from unittest.mock import AsyncMock, MagicMock
 import pytest
 from livekit.agents import ToolError
 
-from frontdesk.outbound import StoredTrunk
-from frontdesk.profile import Profile, read_profile
-from frontdesk.receptionist import FrontDeskAgent
-from frontdesk.recording import Recording
+from frontdesk.business.profile import Profile, read_profile
+from frontdesk.voice.outbound import StoredTrunk
+from frontdesk.voice.receptionist import FrontDeskAgent
+from frontdesk.voice.recording import Recording
 
-PROFILE = read_profile(Path(__file__).resolve().parents[2] / "frontdesk.toml")
+PROFILE = read_profile(Path(__file__).resolve().parents[3] / "frontdesk.toml")
 
 
 def front_desk(profile: Profile = PROFILE, outbound: Any = None) -> FrontDeskAgent:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from frontdesk.texts import INSTRUCTIONS, SENTENCES, text_problems
+from frontdesk.voice.texts import INSTRUCTIONS, SENTENCES, text_problems
 from transfer import prompts
 from transfer.proofreading import Values
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SOURCES = [*sorted((ROOT / "transfer").rglob("*.py")), *sorted((ROOT / "frontdesk").rglob("*.py")), ROOT / "agent.py"]
 LOADER = ROOT / "transfer/prompts.py"
 TABLES: Mapping[str, str] = {"offers": ""}

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from frontdesk import outbound
-from frontdesk import settings as module
-from frontdesk.problems import ConfigurationError
-from frontdesk.settings import check_machine, read_settings, settle
+from frontdesk.business.problems import ConfigurationError
+from frontdesk.voice import outbound
+from frontdesk.voice import settings as module
+from frontdesk.voice.settings import check_machine, read_settings, settle
 
 GOOD = {
     "LIVEKIT_URL": "wss://p.livekit.cloud",
@@ -29,7 +29,7 @@ TWILIO = {
     "TWILIO_AUTH_TOKEN": "token",
     "TWILIO_FROM_NUMBER": "+12025550100",
 }
-EXAMPLE = Path(module.__file__).parent.parent / ".env.example"
+EXAMPLE = Path(__file__).resolve().parents[3] / ".env.example"
 
 
 def problems_of(environment: dict[str, str]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from frontdesk.outbound import InlineTrunk, StoredTrunk, TwilioConnector
+from frontdesk.voice.outbound import InlineTrunk, StoredTrunk, TwilioConnector
 from transfer import TwilioConnectorWarmTransferTask, WarmTransferTask
 from transfer.dial import Line
 
