@@ -11,7 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-from lab.ai.services import AiServices, AiSettings
+from lab.ai.services import AiServices
+from lab.ai.settings import AiSettings
 
 
 def parse(arguments: list[str]) -> AiSettings:

@@ -9,7 +9,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import soxr
@@ -17,9 +17,7 @@ from aiohttp import ClientConnectionResetError, WSMsgType, web
 
 from lab.ai.engines import HEARING_RATE, SPEAKING_RATE, Engine, Segmenter
 from lab.ai.faults import Faults
-
-if TYPE_CHECKING:
-    from lab.ai.services import AiSettings
+from lab.ai.settings import AiSettings
 
 Note = Callable[..., None]
 CONFIDENCE = 0.95

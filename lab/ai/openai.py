@@ -8,16 +8,14 @@ import re
 import time
 import uuid
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
 from lab.ai.brain import Answer, Brain
 from lab.ai.engines import VOICES, Engine
 from lab.ai.faults import Faults
-
-if TYPE_CHECKING:
-    from lab.ai.services import AiSettings
+from lab.ai.settings import AiSettings
 
 Note = Callable[..., None]
 CHUNK = 9600

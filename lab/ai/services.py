@@ -6,9 +6,7 @@ import ipaddress
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, Self, TextIO
+from typing import Any, Self, TextIO
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -18,30 +16,9 @@ from lab.ai.deepgram import DeepgramApi
 from lab.ai.engines import Engine, make_engine
 from lab.ai.faults import Fault, Faults
 from lab.ai.openai import OpenAiApi
+from lab.ai.settings import AiSettings
 
 EventListener = Callable[[dict[str, Any]], None]
-
-
-@dataclass(frozen=True)
-class AiSettings:
-    host: str = "127.0.0.1"
-    port: int = 0
-    """0 lets the system choose."""
-    engine: Literal["speech", "instant"] = "speech"
-    first_token: float = 0.0
-    """Seconds until the language model says its first word."""
-    first_audio: float = 0.0
-    """Seconds until speech begins to come."""
-    final_transcript: float = 0.0
-    """Seconds from the end of an utterance to its transcript, on top of what recognition takes."""
-    end_silence: float = 0.3
-    """Seconds of silence that end an utterance (speech engine)."""
-    threads: int = 1
-    """Of each of the two speech models."""
-    cache: Path | None = None
-    """Folder for synthesised sentences."""
-    events: Path | None = None
-    """File that gets one JSON line for each request."""
 
 
 class AiServices:

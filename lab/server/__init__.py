@@ -1,7 +1,7 @@
 """The lab's LiveKit server: signalling, rooms, media forwarding, the Twirp services and the dispatch of workers."""
 
-from lab.server.participant import Participant, Track, TrackSink
-from lab.server.rooms import Room, RoomRegistry
+from lab.server.room import Participant, Room, Track, TrackSink
+from lab.server.rooms import RoomRegistry
 from lab.server.server import LabServer
 from lab.server.settings import REAL_PACE, IceServer, Pace, ServerSettings
 from lab.server.twirp import TwirpError

@@ -5,8 +5,8 @@ from __future__ import annotations
 from livekit.protocol import models
 from livekit.protocol import room as protocol
 
-from lab.server.participant import Participant
-from lab.server.rooms import Room, RoomRegistry
+from lab.server.room import Participant, Room
+from lab.server.rooms import RoomRegistry
 from lab.server.settings import Edition
 from lab.server.tokens import Claims
 from lab.server.twirp import TwirpError, require

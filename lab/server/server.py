@@ -16,8 +16,9 @@ from google.protobuf.message import DecodeError
 from livekit.protocol import models, rtc
 
 from lab.naming import mask
+from lab.server.room import Room
 from lab.server.room_service import RoomService
-from lab.server.rooms import Room, RoomRegistry
+from lab.server.rooms import RoomRegistry
 from lab.server.settings import ServerSettings
 from lab.server.tokens import Claims, InvalidToken, read_token, refreshed_token
 from lab.server.transport import UdpMultiplexer

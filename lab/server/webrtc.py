@@ -14,8 +14,7 @@ from aiohttp import web
 from livekit.protocol import models, rtc
 
 from lab.naming import mask, new_sid
-from lab.server.participant import Participant, Track
-from lab.server.rooms import Room
+from lab.server.room import Participant, Room, Track
 from lab.server.sdp import MediaSection, Offer, Receive, Role, Send, parse_offer, write_answer
 from lab.server.transport import PeerTransport, RtpPacket, UdpMultiplexer
 from lab.tasks import TaskSet

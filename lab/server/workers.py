@@ -14,7 +14,8 @@ from livekit import api
 from livekit.protocol import agent, agent_dispatch, models
 
 from lab.naming import mask, new_sid
-from lab.server.rooms import Room, RoomRegistry
+from lab.server.room import Room
+from lab.server.rooms import RoomRegistry
 from lab.server.settings import Pace, ServerSettings
 from lab.server.tokens import Claims
 from lab.server.twirp import TwirpError, require

@@ -6,16 +6,14 @@ import asyncio
 import ipaddress
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from lab.naming import mask
 from lab.sip.digest import Challenger
-from lab.sip.message import MalformedMessage, SipMessage, SipUri, new_branch, parameter, uri_in
+from lab.sip.leg import Leg
+from lab.sip.message import Address, MalformedMessage, SipMessage, SipUri, new_branch, parameter, uri_in
 from lab.sip.rtp import RtpSession
 from lab.tasks import TaskSet
-
-if TYPE_CHECKING:
-    from lab.sip.leg import Leg
 
 logger = logging.getLogger("lab.sip")
 
@@ -24,8 +22,6 @@ T1, T2, GIVE_UP = 0.5, 4.0, 32.0
 
 GOODBYE_CHECKS = 100
 """Times 10 ms that a stopping endpoint waits for the answers to its last requests."""
-
-Address = tuple[str, int]
 
 
 class Transaction:
@@ -248,8 +244,6 @@ class SipEndpoint(asyncio.DatagramProtocol):
         return next((leg for leg in self.legs.values() if leg.was_offered_by(request)), None)
 
     def _on_invite(self, request: SipMessage, address: Address) -> None:
-        from lab.sip.leg import Leg
-
         try:
             SipUri.parse(request.uri)
         except ValueError:

@@ -8,13 +8,13 @@ import re
 import secrets
 from collections.abc import Callable
 from enum import Enum, auto
+from typing import Protocol
 
 import numpy as np
 
 from lab.sip import sdp
-from lab.sip.digest import Credentials, answer_challenge
-from lab.sip.endpoint import Address, SipEndpoint
-from lab.sip.message import SipMessage, SipUri, parameter, uri_in
+from lab.sip.digest import Challenger, Credentials, answer_challenge
+from lab.sip.message import Address, SipMessage, SipUri, parameter, uri_in
 from lab.sip.rtp import RtpSession
 from lab.sip.sdp import AudioDescription
 
@@ -26,10 +26,30 @@ class LegState(Enum):
     ENDED = auto()
 
 
+class Endpoint(Protocol):
+    """What a leg needs of the endpoint that it lives on."""
+
+    host: str
+    name: str
+    """Our User-Agent."""
+    challenger: Challenger
+    legs: dict[tuple[str, str], Leg]
+    """By Call-ID and our own tag."""
+    sounds: set[RtpSession]
+
+    @property
+    def address(self) -> str: ...
+    def via(self) -> str: ...
+    def transmit(self, message: SipMessage, address: Address) -> None: ...
+    def request(self, request: SipMessage, address: Address, on_response: Callable[[SipMessage], None]) -> None: ...
+    def respond(self, request: SipMessage, response: SipMessage, address: Address) -> None: ...
+    def forget(self, request: SipMessage) -> None: ...
+
+
 class Leg:
     """Callbacks: `on_ringing()` and, once, `on_end(why)`; `rtp` has those for sound and keys."""
 
-    def __init__(self, endpoint: SipEndpoint) -> None:
+    def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self.state = LegState.NEW
         self.call_id = ""

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 
 from lab.naming import mask
 
+Address = tuple[str, int]
+"""Host and port."""
+
 COMPACT = {
     "v": "Via",
     "f": "From",

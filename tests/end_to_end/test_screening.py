@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from bench import agent
 from bench.desk import CLEAN_UP, HUMAN, Call, Desk, open_desk
-from lab.server.participant import Track
+from lab.server.room import Track
 from lab.server.webrtc import WebRtcParticipant
 from lab.sip import Answer, g711
 from tests.lab.support import LIMIT, until
