@@ -20,6 +20,7 @@ from livekit.agents.__main__ import main as livekit_agents
 from livekit.agents.voice.room_io import RoomOptions
 
 from frontdesk.business.profile import Profile
+from frontdesk.voice.call_state import CallState
 from frontdesk.voice.logs import mask_all_logs
 from frontdesk.voice.pipeline import Pipeline, make_pipeline
 from frontdesk.voice.receptionist import FrontDeskAgent
@@ -59,7 +60,9 @@ async def answer(job: JobContext) -> None:
     recording.begin(job)
     if not job.is_fake_job() and await is_stranger(job, welcome=settings.answers_without_trunk):
         return
-    session: AgentSession[None] = AgentSession(
+    call = CallState(job.proc.userdata["profile"], settings.outbound, recording)
+    session: AgentSession[CallState] = AgentSession(
+        userdata=call,
         stt=pipeline.stt,
         llm=pipeline.llm,
         tts=pipeline.tts,
@@ -92,7 +95,7 @@ async def answer(job: JobContext) -> None:
     session.on("error", on_error)
     Departures(job, on_caller_left)
     await session.start(
-        agent=FrontDeskAgent(job.proc.userdata["profile"], settings.outbound, recording),
+        agent=FrontDeskAgent(call),
         room=job.room,
         room_options=RoomOptions(delete_room_on_close=False),
         record=recording.is_on,

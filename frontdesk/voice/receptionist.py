@@ -8,10 +8,10 @@ from typing import Any
 
 from livekit.agents import Agent, AgentSession, RunContext, StopResponse, ToolError, function_tool, get_job_context
 
-from frontdesk.business.profile import Destination, Profile
+from frontdesk.business.profile import Destination
+from frontdesk.voice.call_state import CallState
 from frontdesk.voice.offers import next_step
 from frontdesk.voice.outbound import Outbound
-from frontdesk.voice.recording import Recording
 from transfer import Phase, TransferEvent, TransferReason, WarmTransferError, WarmTransferResult, prompts
 
 logger = logging.getLogger("frontdesk")
@@ -20,26 +20,24 @@ logger = logging.getLogger("frontdesk")
 class FrontDeskAgent(Agent):
     """Greets, answers from the profile, and puts callers through to those in the directory and to nobody else."""
 
-    def __init__(self, profile: Profile, outbound: Outbound | None, recording: Recording) -> None:
-        """`outbound` is None where nobody can be called: in the console."""
-        self._profile = profile
-        self._outbound = outbound
-        self._recording = recording
+    def __init__(self, call: CallState) -> None:
+        """`call` is the session's `userdata` as well; the instructions are made of it before there is a session."""
+        self._call = call
         self._ending_recording: asyncio.Task[None] | None = None
         super().__init__(
             instructions=prompts.instruction(
                 "receptionist",
-                business=profile.name,
+                business=call.profile.name,
                 language=prompts.name_of(prompts.LANGUAGE),
-                facts=profile.facts(),
-                directory=profile.directory_lines(),
+                facts=call.profile.facts(),
+                directory=call.profile.directory_lines(),
             ),
             tools=[self._transfer_tool()],
         )
 
     async def on_enter(self) -> None:
-        greeting = prompts.sentence("frontdesk.greeting", business=self._profile.name)
-        if self._recording.is_on:
+        greeting = prompts.sentence("frontdesk.greeting", business=self._call.profile.name)
+        if self._call.recording.is_on:
             greeting = f"{prompts.sentence('frontdesk.recorded')} {greeting}"
         self.session.say(greeting, allow_interruptions=False)
 
@@ -50,7 +48,7 @@ class FrontDeskAgent(Agent):
             destination, reason = (str(raw_arguments.get(name, "")) for name in ("destination", "reason"))
             await self.transfer_to_human(destination, reason, context)
 
-        directory = self._profile.directory_lines()
+        directory = self._call.profile.directory_lines()
         schema = {
             "name": "transfer_to_human",
             "description": prompts.instruction("tools.transfer_to_human.description"),
@@ -59,7 +57,7 @@ class FrontDeskAgent(Agent):
                 "properties": {
                     "destination": {
                         "type": "string",
-                        "enum": list(self._profile.directory),
+                        "enum": list(self._call.profile.directory),
                         "description": prompts.instruction("tools.transfer_to_human.destination", directory=directory),
                     },
                     "reason": {
@@ -80,27 +78,28 @@ class FrontDeskAgent(Agent):
         """
         # First of all: a late word of the caller would otherwise interrupt the tool's speech and kill the transfer.
         context.disallow_interruptions()
-        entry = self._profile.directory.get(destination)
+        directory = self._call.profile.directory
+        entry = directory.get(destination)
         if entry is None:
-            known = ", ".join(self._profile.directory)
+            known = ", ".join(directory)
             raise ToolError(
                 prompts.instruction("tools.transfer_to_human.unknown_destination", destination=destination, known=known)
             )
-        if self._outbound is None:
+        if self._call.outbound is None:
             raise ToolError(prompts.instruction("tools.transfer_to_human.no_telephone"))
         hold = prompts.sentence("frontdesk.before_transfer", name=entry.name)
         await context.session.say(hold, allow_interruptions=False)
         try:
-            result = await self._transfer(context.session, entry, reason, self._outbound)
+            result = await self._transfer(context.session, entry, reason, self._call.outbound)
         except WarmTransferError as error:
             # What comes now may be interrupted again; else the caller's words over it are thrown away.
             context.speech_handle.allow_interruptions = True
-            self._recording.mark(get_job_context(), success=False, reason=f"transfer: {error.reason}")
+            self._call.recording.mark(get_job_context(), success=False, reason=f"transfer: {error.reason}")
             if error.reason is TransferReason.CALLER_HUNG_UP:
                 raise StopResponse() from None
-            step = next_step(error.reason, [tool.id for tool in self.tools], len(self._profile.directory))
+            step = next_step(error.reason, [tool.id for tool in self.tools], len(directory))
             raise ToolError(f"{error.message} {step}".strip()) from error
-        self._recording.mark(get_job_context(), success=True, reason="transfer: connected")
+        self._call.recording.mark(get_job_context(), success=True, reason="transfer: connected")
         if result.ended_by == "human":
             # A fixed sentence: the caller does not wait for a model.
             context.session.say(prompts.sentence("frontdesk.anything_else"))
@@ -114,10 +113,10 @@ class FrontDeskAgent(Agent):
     ) -> WarmTransferResult:
         def on_event(event: TransferEvent) -> None:
             if event.phase is Phase.BRIDGED:
-                self._ending_recording = asyncio.create_task(self._recording.end(session))
+                self._ending_recording = asyncio.create_task(self._call.recording.end(session))
 
         introduction = prompts.sentence("frontdesk.introduction")
-        if self._recording.is_on:
+        if self._call.recording.is_on:
             introduction = f"{introduction} {prompts.sentence('frontdesk.recording_ended')}"
         return await outbound.transfer(
             entry.number,
@@ -128,7 +127,7 @@ class FrontDeskAgent(Agent):
             person_timeout=entry.person_timeout,
             chat_ctx=self.chat_ctx,
             introduction=introduction,
-            after_bridge=self._profile.after_transfer,
-            voicemail_message=self._profile.voicemail_message,
+            after_bridge=self._call.profile.after_transfer,
+            voicemail_message=self._call.profile.voicemail_message,
             on_event=on_event,
         )

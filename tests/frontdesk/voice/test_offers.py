@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from frontdesk.business.profile import read_profile
+from frontdesk.voice.call_state import CallState
 from frontdesk.voice.offers import SAYS_NOTHING, next_step, offer_problems, policy
 from frontdesk.voice.receptionist import FrontDeskAgent
 from frontdesk.voice.recording import Recording
@@ -20,7 +21,7 @@ PROMISES = re.compile(r"\b(take|leave) (a|your|their) message|\bcall (you|them) 
 
 
 def tools() -> list[str]:
-    agent = FrontDeskAgent(PROFILE, None, Recording(False, Path("/nowhere")))
+    agent = FrontDeskAgent(CallState(PROFILE, None, Recording(False, Path("/nowhere"))))
     return [tool.id for tool in agent.tools]
 
 

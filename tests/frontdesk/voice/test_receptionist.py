@@ -10,6 +10,7 @@ import pytest
 from livekit.agents import ToolError
 
 from frontdesk.business.profile import Profile, read_profile
+from frontdesk.voice.call_state import CallState
 from frontdesk.voice.outbound import StoredTrunk
 from frontdesk.voice.receptionist import FrontDeskAgent
 from frontdesk.voice.recording import Recording
@@ -18,7 +19,7 @@ PROFILE = read_profile(Path(__file__).resolve().parents[3] / "frontdesk.toml")
 
 
 def front_desk(profile: Profile = PROFILE, outbound: Any = None) -> FrontDeskAgent:
-    return FrontDeskAgent(profile, outbound, Recording(False, Path("/nowhere")))
+    return FrontDeskAgent(CallState(profile, outbound, Recording(False, Path("/nowhere"))))
 
 
 async def test_the_model_can_name_the_directory_s_keys_and_sees_no_number() -> None:
