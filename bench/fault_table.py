@@ -313,8 +313,8 @@ async def types_all_tools(play: Play) -> None:
 # -- the table
 
 REFUSALS = {
-    486: "busy", 600: "busy", 603: "declined_by_phone", 403: "declined_by_phone", 404: "wrong_number", 484: "wrong_number",
-    480: "unreachable", 488: "unreachable", 408: "no_answer", 500: "unreachable", 503: "unreachable", 407: "trunk_error",
+    486: "busy", 600: "busy", 603: "declined_by_phone", 403: "trunk_error", 404: "wrong_number", 484: "wrong_number",
+    480: "no_answer", 488: "trunk_error", 408: "no_answer", 500: "trunk_error", 503: "trunk_error", 407: "trunk_error",
 }  # fmt: skip
 """SIP status and what it means."""
 
@@ -344,7 +344,7 @@ def _refusals() -> list[Fault]:
     rows = [Fault(f"SIP {status}", "failed", reason, Refuse(status)) for status, reason in REFUSALS.items()]
     rows += [
         Fault("rings, then SIP 486", "failed", "busy", Refuse(486, after=1.0)),
-        Fault("rings, then SIP 480", "failed", "unreachable", Refuse(480, after=1.0)),
+        Fault("rings, then SIP 480", "failed", "no_answer", Refuse(480, after=1.0)),
         Fault("rings, then SIP 603", "failed", "declined_by_phone", Refuse(603, after=1.0)),
         Fault("rings and nobody answers", "failed", "no_answer", Ring()),
         Fault("is answered in the instant of the ringing timeout", "either", "no_answer", Answer(3.0)),

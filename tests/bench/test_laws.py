@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from bench.fault_table import table
+from bench.fault_table import REFUSALS, table
 from bench.faults import CANNOT, FAIL, PASS, totals
 from bench.laws import Seen, broken
+from transfer.outcome import from_sip_status
 
 
 def test_a_call_that_keeps_them_all_passes() -> None:
@@ -33,6 +34,10 @@ def test_the_table_is_long_and_every_row_has_a_name_of_its_own() -> None:
     assert not any(row.relay for row in table("cloud"))
     assert all(row.reaches_the_bridge for row in table("oss"))
     assert sum(row.relay for row in table("oss")) >= 12
+
+
+def test_the_table_and_the_transfer_agree_on_what_a_refusal_means() -> None:
+    assert {status: from_sip_status(status).value for status in REFUSALS} == REFUSALS
 
 
 def test_a_row_that_cannot_happen_to_both_counts_for_neither(capsys: pytest.CaptureFixture[str]) -> None:
