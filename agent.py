@@ -48,7 +48,10 @@ server = FrontDeskServer(prewarm)
 
 async def keep_recording(job: JobContext) -> None:
     """After the call: the job's own folder, with the recording in it, is about to be deleted."""
-    await Recording.by(job.proc.userdata["settings"]).copy_out(job)
+    recording = Recording.by(job.proc.userdata["settings"])
+    if job.tagger.outcome is None:
+        recording.mark(job, success=True, reason="answered without a transfer")
+    await recording.copy_out(job)
 
 
 @server.rtc_session(agent_name=server.agent_name, on_request=server.accept, on_session_end=keep_recording)

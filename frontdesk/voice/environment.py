@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping, MutableMapping
+from collections.abc import MutableMapping
 from pathlib import Path
 
 from dotenv import dotenv_values
@@ -64,7 +64,6 @@ def _read(path: Path, name: str, problems: list[str]) -> dict[str, str]:
     return {key: value for key, value in values.items() if value is not None and "\0" not in value}
 
 
-def raw(name: str, default: str = "", environment: Mapping[str, str] | None = None) -> str:
+def raw(name: str) -> str:
     """A value as it is used where nothing can be checked yet: without the blanks around it."""
-    found = os.environ if environment is None else environment
-    return found.get(name, "").strip(BLANKS) or default
+    return os.environ.get(name, "").strip(BLANKS)
