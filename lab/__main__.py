@@ -11,7 +11,7 @@ from lab.lab import FRONT_DESK, Lab, LabError, LabSettings
 from lab.sip import Answer
 
 COLLEAGUES = {"+12025550141": "Sarah", "+12025550142": "Tom", "+12025550143": "Maya"}
-"""Those of the shipped frontdesk.toml: their phones ring, and answer by themselves."""
+"""The colleagues of the shipped frontdesk.toml: their phones ring, and answer by themselves."""
 
 
 def parse(arguments: list[str]) -> LabSettings:

@@ -29,7 +29,7 @@ AI_START_LIMIT = 60.0
 
 
 class LabError(Exception):
-    """What is wrong and what to do, in one line."""
+    """Names the problem and its remedy, in one line."""
 
 
 def reason(error: OSError) -> str:
@@ -165,7 +165,7 @@ class Lab:
             raise LabError(f"{what} cannot listen on {where}: {reason(error)}: choose another port") from None
 
     def worker_environment(self) -> dict[str, str]:
-        """All that a worker needs to know; it is the same worker everywhere else."""
+        """The variables that point a worker at the lab; it is the same worker everywhere else."""
         return {
             "LIVEKIT_URL": self.server.url,
             "LIVEKIT_API_KEY": API_KEY,

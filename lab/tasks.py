@@ -1,4 +1,4 @@
-"""Background tasks that belong to somebody: they are counted, their failures are told, and closing waits for their end."""
+"""Background tasks that belong to an owner: they are counted, their failures are logged, and closing waits for their end."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class TaskSet:
             logger.error("a background task failed", exc_info=error)
 
     async def close(self) -> None:
-        """Cancels what still runs and waits for it."""
+        """Cancels the tasks that still run and waits for them."""
         while self._tasks:
             tasks = list(self._tasks)
             for task in tasks:

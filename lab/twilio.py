@@ -1,7 +1,7 @@
 """Twilio as far as a warm transfer sees it: the Calls API, Media Streams, and LiveKit's connector at their other end.
 
 A call that is ordered by HTTP is dialled over SIP to one of the lab's telephones. Once it is picked up, Twilio opens the
-websocket that the call's TwiML names and sends what it hears; the connector puts a participant with that voice into the room.
+websocket that the call's TwiML names and sends the phone's sound; the connector puts a participant with that voice into the room.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ CODES = {"unknown": 20404, "not_cancelable": 21220, "from_not_allowed": 21210, "
 
 
 class StreamLeg:
-    """The connector's end of a media stream, with what a SipParticipant wants of a telephone's leg."""
+    """The connector's end of a media stream, with the interface that a SipParticipant wants of a telephone's leg."""
 
     def __init__(self, websocket: web.WebSocketResponse, stream: str) -> None:
         self.rtp = SimpleNamespace(on_audio=lambda samples, timestamp, sequence: None, on_key=lambda key: None)
@@ -71,7 +71,7 @@ class StreamLeg:
 
 
 class ConnectorParticipant(SipParticipant):
-    """A telephone that came through the connector: no SIP attributes, nothing about its state but its track."""
+    """A telephone that came through the connector: no SIP attributes; only its track shows its state."""
 
     def __init__(self, *args: Any, **values: Any) -> None:
         super().__init__(*args, **values)
@@ -86,7 +86,7 @@ class Call:
     stream_url: str
     leg: Leg
     values: dict[str, str]
-    """What it was ordered with."""
+    """The parameters of its order."""
     status: str = "queued"
     work: asyncio.Task[None] | None = field(default=None, repr=False)
 

@@ -1,4 +1,4 @@
-"""What all UDP sockets of the lab that carry sound have in common."""
+"""The common part of all UDP sockets of the lab that carry sound."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import socket
 
 RECEIVE_BUFFER = 4 << 20
-"""Bytes asked for; the system gives net.core.rmem_max at most. The usual 200 kB hold 250 packets: with all of a call's
+"""Bytes requested; the system gives net.core.rmem_max at most. The usual 200 kB hold 250 packets: with all of a call's
 streams on one socket, half a second in which this process does not get the CPU loses sound."""
 
 

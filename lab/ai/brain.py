@@ -38,13 +38,13 @@ class Request:
         tools = {t["function"]["name"]: t["function"].get("parameters") or {} for t in body.get("tools") or []}
         system = "\n".join(_text(m) for m in messages if m.get("role") in ("system", "developer"))
         talk = [m for m in messages if m.get("role") in ("user", "assistant", "tool")]
-        # What is to be answered; what the assistant said beside a tool call may stand after the tool's result.
+        # The message to answer; the assistant's words beside a tool call may stand after the tool's result.
         last: dict[str, Any] = next((m for m in reversed(talk) if m["role"] != "assistant"), {})
         spoken = any(m["role"] == "assistant" and _text(m) for m in talk)
         return cls(tools, system, last.get("role", ""), _text(last), spoken)
 
     def caller_lines(self) -> list[str]:
-        """What the caller said, where the prompt tells of a conversation."""
+        """The caller's lines, where the prompt contains a conversation."""
         found = CONVERSATION.search(self.system)
         lines = found[1].splitlines() if found else []
         return [line.removeprefix("Caller: ") for line in lines if line.startswith("Caller: ")]

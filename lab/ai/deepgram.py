@@ -41,7 +41,7 @@ class DeepgramApi:
         await websocket.prepare(request)
         rate = int(request.query.get("sample_rate", HEARING_RATE))
         listener = _Listener(websocket, self._engine, self._settings, self._note, rate)
-        with contextlib.suppress(ClientConnectionResetError):  # who hangs up reads no answer
+        with contextlib.suppress(ClientConnectionResetError):  # a client that hangs up reads no answer
             async for frame in websocket:
                 if frame.type == WSMsgType.BINARY:
                     await listener.hear(np.frombuffer(frame.data, np.int16))

@@ -21,9 +21,9 @@ from lab.ai.tones import ToneCode
 
 ROOT = Path(__file__).resolve().parents[2]
 HEARING_RATE = 16000
-"""Hz of what recognition gets."""
+"""Hz of the sound that recognition gets."""
 SPEAKING_RATE = 24000
-"""Hz of what synthesis gives, as OpenAI's speech does."""
+"""Hz of the sound that synthesis gives, as OpenAI's speech does."""
 VOICES = {"agent": 1.0, "caller": 0.88, "human": 1.22}
 """Pitch by voice: there is one recorded voice, and the people are that one moved up and down."""
 LONGEST_ANSWER = 12
@@ -57,7 +57,7 @@ class Engine(Protocol):
         """16-bit samples at 24 kHz."""
 
     async def transcribe(self, samples: np.ndarray) -> str:
-        """What is said in 16-bit samples at 16 kHz."""
+        """The words in 16-bit samples at 16 kHz."""
 
     def segmenter(self) -> Segmenter: ...
 
@@ -67,7 +67,7 @@ class SilenceSegmenter:
 
     FRAME = 160
     LOUD = 600.0
-    """Root mean square above which something is heard; the pilots under every mouth are far below."""
+    """Root mean square above which a sound counts; the pilots under every mouth are far below."""
     END = 10
     """Silent frames of 10 ms that end an utterance."""
 
@@ -262,7 +262,7 @@ class Whisper:
         self._prompt = [self._tokenizer.token_to_id(name) for name in names]
 
     def __call__(self, samples: np.ndarray, beam: int = 1) -> str:
-        """What is said in 16-bit samples at 16 kHz; empty where it is not speech."""
+        """The words in 16-bit samples at 16 kHz; empty where it is not speech."""
         features = self._features(samples.astype(np.float32) / 32768)
         # The features are padded, not the sound: padded sound makes it repeat itself.
         frames = min(3000, max(1000, (features.shape[1] + 200) // 2 * 2))

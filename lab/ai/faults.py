@@ -20,7 +20,7 @@ class Fault:
 
 
 class Faults:
-    """What goes wrong next, by service."""
+    """The planned faults, by service."""
 
     def __init__(self) -> None:
         self._queues: dict[str, deque[Fault]] = {"llm": deque(), "tts": deque(), "stt": deque()}
@@ -34,7 +34,7 @@ class Faults:
             queue.clear()
 
     async def meet(self, service: Service, request: web.Request) -> None:
-        """Does to this request what is planned, if anything is."""
+        """Applies the planned fault, if there is one, to this request."""
         if not self._queues[service]:
             return
         fault = self._queues[service].popleft()

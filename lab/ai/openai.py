@@ -66,7 +66,7 @@ class OpenAiApi:
     # -- speech
 
     async def _speech(self, request: web.Request) -> web.StreamResponse:
-        """Raw samples whatever format was asked: the plugin goes by the content type."""
+        """Raw samples in answer to any requested format: the plugin goes by the content type."""
         body = await request.json()
         await self._faults.meet("tts", request)
         began = time.monotonic()

@@ -105,7 +105,7 @@ class AiServices:
         try:
             return await handler(request)
         except ConnectionResetError:
-            return web.Response()  # whoever asked, or is interrupted, listens no longer
+            return web.Response()  # the client has gone or was interrupted, and listens no longer
         finally:
             self.open_streams -= 1
 

@@ -18,7 +18,7 @@ class AiSettings:
     first_audio: float = 0.0
     """Seconds until speech begins to come."""
     final_transcript: float = 0.0
-    """Seconds from the end of an utterance to its transcript, on top of what recognition takes."""
+    """Seconds from the end of an utterance to its transcript, on top of the time of recognition."""
     end_silence: float = 0.3
     """Seconds of silence that end an utterance (speech engine)."""
     threads: int = 1

@@ -13,7 +13,7 @@ import hashlib
 import numpy as np
 
 RATE = 24000
-"""Hz of what is made."""
+"""Hz of the sound that is made."""
 SYMBOL = 0.05
 """Seconds."""
 START = 600.0
@@ -26,13 +26,13 @@ SECONDS_PER_WORD = 0.04
 LEAST_BLOCKS = 2
 AMPLITUDE = 9000.0
 FRAME = 0.01
-"""Seconds between two looks at what is heard."""
+"""Seconds between two looks at the sound."""
 LEAST_HEARD, LEAST_AHEAD = 6, 2
-"""Symbols that make a text likely: so many of its own, and so many more than of any other."""
+"""Symbols that make a text likely: this many of its own, and this many more than of any other."""
 
 
 class ToneCode:
-    """Remembers which number stands for which text: whoever listens must be the one that spoke."""
+    """Remembers which number stands for which text: only the code that spoke can read."""
 
     def __init__(self) -> None:
         self._texts: dict[int, str] = {}
@@ -60,7 +60,7 @@ class ToneCode:
         return self._texts_in(_symbols(samples, rate))
 
     def _likely(self, heard: list[float]) -> str:
-        """What listeners do on a bad line: no block has come through whole, and still there is one text that it must be."""
+        """The guess of a listener on a bad line: no block has come through whole, but only one text fits."""
         if len(heard) < LEAST_HEARD:
             return ""
         found = sorted(

@@ -1,1 +1,1 @@
-"""Plays a scenario as people would live it, listens to what each of them heard, and judges."""
+"""Plays a scenario as people would live it, listens to the sound at each phone, and judges."""

@@ -54,7 +54,7 @@ async def run(name: str, edition: Edition) -> int:
 
 
 async def until_stopped(name: str, edition: Edition) -> int:
-    """Ctrl+C and SIGTERM end everything that was started, whenever they come."""
+    """Ctrl+C and SIGTERM at any moment end everything that was started."""
     task = asyncio.create_task(run(name, edition))
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)

@@ -1,4 +1,4 @@
-"""Listens to what each phone really received. Leaks and the merge are told by the pilot tones, words by recognition."""
+"""Listens to the sound that each phone really received. Pilot tones show leaks and the merge, recognition gives the words."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ HOP = 160
 """Samples between two looks: 20 ms."""
 WINDOW = 800
 PILOT_LEVELS = (25.0, 90.0)
-"""Amplitudes of a pilot that is there; it is sent with 58, and arrives with 40 to 80 under speech."""
+"""Amplitudes of a present pilot; it is sent with 58, and arrives with 40 to 80 under speech."""
 PILOT_CLARITY = 2.5
-"""Times that a pilot is stronger than its neighbours, which noise would fill as well."""
+"""Ratio of a pilot to its neighbours, which noise would fill as well."""
 PILOT_STEP = 0.4
-"""Radians by which its phase moves from look to look at most: a frequency 3 Hz beside it. Both pilots have whole periods in a
+"""Most radians that its phase moves from look to look: a frequency 3 Hz beside it. Both pilots have whole periods in a
 look, so theirs stands still (0.3 was the most under speech). The harmonics of a voice glide by, and most are louder."""
 LEAK_FRAMES = 5
 """Looks in a row (100 ms) that make a leak. A voice alone made 3 of 80 ms and none longer in an hour of speech."""
@@ -65,7 +65,7 @@ class Evidence:
     """When the bridge was begun."""
     outcome: str = "none"
     left: list[str] = field(default_factory=list)
-    """What was still there when it should not have been."""
+    """Phones, rooms and transfers that should have ended but had not."""
     end_seconds: float = 0.0
     """Seconds from the last hang-up until nothing was left."""
     end_limit: float = 2.0
@@ -105,7 +105,7 @@ def runs(flags: np.ndarray, least: int) -> list[tuple[float, float]]:
 
 
 def merge_moment(evidence: Evidence) -> float | None:
-    """When each first heard the other for good; None when one of them never did."""
+    """When each began to hear the other for good; None when one of them never did."""
     firsts = []
     for person, samples in evidence.ears.items():
         found = runs(pilot_present(samples, PILOTS[OTHER[person]]), MERGE_FRAMES)
@@ -115,7 +115,7 @@ def merge_moment(evidence: Evidence) -> float | None:
 
 
 def without_pilots(samples: np.ndarray) -> np.ndarray:
-    """The sound as people hear it; what recognition listens to."""
+    """The sound as people hear it, for recognition."""
     spectrum = np.fft.rfft(samples.astype(np.float64))
     hertz = np.fft.rfftfreq(len(samples), 1 / g711.RATE)
     for pilot in PILOTS.values():
@@ -165,7 +165,7 @@ def judge(evidence: Evidence, outcome: str, expectations: list[Expectation]) -> 
 
 
 def law_private(evidence: Evidence, person: str) -> Finding:
-    """Law 1: before the bridge nobody hears the other."""
+    """Law 1: before the bridge neither hears the other."""
     found = runs(pilot_present(evidence.ears[person], PILOTS[OTHER[person]]), LEAK_FRAMES)
     limit = evidence.bridge if evidence.outcome == "connected" and evidence.bridge is not None else float("inf")
     early = [start for start, _ in found if start < limit - WINDOW / g711.RATE]

@@ -1,4 +1,4 @@
-"""How busy the machine is, with whom, and how much of it the hypervisor took away."""
+"""How busy the machine is, which processes use it, and how much of it the hypervisor took away."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import psutil
 TOO_BUSY = 0.72
 """Share of the machine: above 145 % of two cores, 2 of 11 calls could still be heard."""
 FOREIGN = 0.15
-"""Share of the machine that others (or the hypervisor) must have taken for it to be their fault."""
+"""Share of the machine from which others (or the hypervisor) are to blame."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class LoadMeter(threading.Thread):
             last = now
 
     def _sample_own(self) -> None:
-        """CPU seconds of our processes; those that ended keep what they had."""
+        """CPU seconds of our processes; ended ones keep their last value."""
         here = psutil.Process()
         for process in [here, *here.children(recursive=True)]:
             try:

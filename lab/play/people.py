@@ -17,7 +17,7 @@ VAD_RATE, VAD_FRAME = 16000, 512
 QUIET = 0.9
 """Seconds without a voice after which the other side has finished."""
 GAP = 0.5
-"""Seconds that may lie between two words of one utterance."""
+"""Most seconds between two words of one utterance."""
 START_FRAMES = 3
 BEFORE = 0.15
 """Seconds by which a voice is noticed late."""
@@ -32,7 +32,7 @@ class Utterance:
 
 
 class Listener:
-    """Notices voices in what a phone hears."""
+    """Notices voices in the sound at a phone."""
 
     def __init__(self) -> None:
         self.utterances: list[Utterance] = []
@@ -53,11 +53,11 @@ class Listener:
 
 
 class PersonGone(Exception):
-    """Somebody should do something in a call that is over."""
+    """A person's step comes after the end of the call."""
 
 
 class CueMissed(Exception):
-    """Something that a person waited for did not happen in time."""
+    """The cue that a person waited for did not come in time."""
 
 
 class Actor:
@@ -84,11 +84,11 @@ class Actor:
         self.said.append((start, self._acted_at, text))
 
     def act_now(self) -> None:
-        """Only what is heard from now on counts as an answer."""
+        """Only words heard from now on count as an answer."""
         self._acted_at = time.monotonic()
 
     def heard_something(self) -> bool:
-        """True when somebody has spoken since this person last did, and it is quiet again."""
+        """True when another voice has spoken since this person last did, and it is quiet again."""
         heard = [u for u in self.listener.utterances if u.end > self._acted_at + 0.2]
         return bool(heard) and time.monotonic() - heard[-1].end > QUIET
 

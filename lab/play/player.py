@@ -1,4 +1,4 @@
-"""Plays one scenario in real time: starts what it needs, lets the people act, keeps what they heard."""
+"""Plays one scenario in real time: starts its servers and worker, lets the people act, keeps the sound they heard."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from lab.sip.phones import Behaviour
 PASSED, FAILED, TOO_BUSY = 0, 1, 3
 DIAL_LIMIT = 30.0
 CLEAN_UP_LIMIT = {True: 2.0, False: 5.0}
-"""Seconds until nothing may be left: in the lab, and on a real server, which tells of silent participants every 3 s."""
+"""Seconds until nothing may be left: in the lab, and on a real server, which announces silent participants every 3 s."""
 ROOM_PREFIXES = ("call-", "consult-")
 MARGIN = 0.25
-"""Seconds around an utterance that recognition gets."""
+"""Seconds around an utterance that are given to recognition."""
 
 Print = Callable[[float, str, str], None]
 
@@ -57,7 +57,7 @@ class Stack:
 
 @contextlib.asynccontextmanager
 async def open_stack(folder: Path, edition: Edition) -> AsyncIterator[Stack]:
-    """The lab, of that edition, or with LIVEKIT_URL in the environment a server that is there already.
+    """The lab, of that edition, or with LIVEKIT_URL in the environment a server that already runs.
 
     The AI services are always ours.
     """
@@ -212,7 +212,7 @@ class Player:
         self._tell("call", f"{phase['phase']}{reason}")
 
     async def _follow(self, name: str) -> None:
-        """Tells live what happens on a phone, and in words what is heard there."""
+        """Prints live the events of a phone, and in words the speech heard there."""
         actor, told_events, told_words = self.actors[name], 0, 0
         async with aiohttp.ClientSession() as session:
             while True:
@@ -237,7 +237,7 @@ class Player:
     # -- the end
 
     async def _wait_for_the_end(self) -> None:
-        """Asks the server and the phones, as anybody could, until nothing is left."""
+        """Asks the server and the phones, as any client could, until nothing is left."""
         limit = CLEAN_UP_LIMIT[self._stack.own]
         async with api.LiveKitAPI(
             self._stack.url.replace("ws", "http", 1), self._stack.key, self._stack.secret
@@ -261,7 +261,7 @@ class Player:
     def _phase_names(self) -> list[str]:
         return [p["phase"] for p in self._worker.phases if p["monotonic"] >= self._start]
 
-    # -- what is known afterwards
+    # -- facts known afterwards
 
     async def evidence(self) -> Evidence:
         end = self._last_hang_up
@@ -329,7 +329,7 @@ def _outcome(phases: list[dict[str, Any]]) -> str:
 
 
 async def recognise(session: aiohttp.ClientSession, url: str, samples: np.ndarray) -> str:
-    """What is said in 16-bit samples at 8 kHz."""
+    """The words in 16-bit samples at 8 kHz."""
     address = f"{url}/v1/listen?encoding=linear16&sample_rate={g711.RATE}"
     async with session.post(address, data=samples.astype("<i2").tobytes()) as response:
         body = await response.json()

@@ -1,4 +1,4 @@
-"""What a played call leaves behind: sound, transcript, timeline as data and as a page."""
+"""The files of a played call: sound, transcript, timeline as data and as a page."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PEAKS_PER_SECOND = 40
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened, in seconds from the start of the call."""
+    """One event, in seconds from the start of the call."""
 
     at: float
     who: str

@@ -23,7 +23,7 @@ CUE = re.compile(r"heard|rings|picked_up|stops_ringing|phase:[a-z_]+")
 
 
 class ScenarioError(Exception):
-    """What is wrong in which file, in one line."""
+    """Names the file and the mistake in it, in one line."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Step:
     """`heard`: the other side has spoken and is silent again. `rings`, `picked_up`, `stops_ringing`: the human's phone.
     `phase:X`: the worker says that the transfer is in that phase. Empty: at once."""
     after: float = 0.0
-    """Seconds more."""
+    """Seconds between the cue and the act."""
     limit: float = 30.0
     """Seconds within which the cue must come."""
     say: str = ""
@@ -62,9 +62,9 @@ class HumanPhone:
     after: float = 1.5
     """Seconds of ringing."""
     status: int = 486
-    """What a phone that refuses says."""
+    """SIP status of a phone that refuses."""
     greeting: str = ""
-    """What a voicemail says."""
+    """The words of a voicemail."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Scenario:
     expectations: list[Expectation] = field(default_factory=list)
 
     def lines(self) -> list[tuple[str, str]]:
-        """All that people say: (voice, text)."""
+        """All lines of the people: (voice, text)."""
         said = [(step.who, step.say) for step in self.steps if step.say]
         return [*said, *([("human", self.human.greeting)] if self.human.greeting else [])]
 

@@ -1,4 +1,4 @@
-"""The unmodified worker as a process of its own, and what its log tells."""
+"""The unmodified worker as a process of its own, and the phases in its log."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ START_LIMIT = 60.0
 STOP_LIMIT = 12.0
 """Seconds."""
 LAST_WORDS = 2.0
-"""Seconds in which the log of a worker that has ended is read to its end."""
+"""Seconds for reading the rest of the log after a worker has ended."""
 NICE = 10
 MAX_CALLS = 100
-"""That the worker of `agent.py` is to take at once: how many of them a machine bears is not for the lab to decide, and no
+"""Calls that the worker of `agent.py` takes at once: the lab does not decide how many a machine bears, and no
 server gives a job to a worker that says it is full."""
 PR_CAPBSET_DROP, CAP_SYS_NICE = 24, 23
 """linux/prctl.h and linux/capability.h."""
@@ -35,8 +35,8 @@ def give_way() -> None:
     """Called in a worker's process before its program begins: the lab is the rest of the world, whose sound does not falter
     when this machine has more workers than cores.
 
-    WebRTC's audio threads take real-time priority where they may, as root: ten calls then leave nothing to anybody. In a
-    container nobody may, so here neither. Without root the call to drop the right fails, and there is nothing to drop.
+    WebRTC's audio threads take real-time priority where they may, as root: ten calls then leave no CPU for the rest. In a
+    container no process may, so here neither. Without root the call to drop the right fails, and there is nothing to drop.
     """
     os.nice(NICE)
     if sys.platform == "linux":
@@ -44,9 +44,9 @@ def give_way() -> None:
 
 
 class WorkerProcess:
-    """`python agent.py start`, or another program's. `phases` holds what it tells of its transfers.
+    """`python agent.py start`, or another program's. `phases` holds the reports of its transfers.
 
-    What it writes is appended to `log`.
+    Its output is appended to `log`.
     """
 
     def __init__(self, environment: dict[str, str], log: Path, program: Path = ROOT / "agent.py") -> None:
@@ -77,7 +77,7 @@ class WorkerProcess:
             env={**os.environ, **self._environment},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            process_group=0,  # not a session: where Linux shares the cores out by session, being nice says nothing
+            process_group=0,  # not a session: where Linux shares the cores out by session, niceness has no effect
             preexec_fn=give_way,
             limit=1 << 20,
         )
@@ -126,7 +126,7 @@ class WorkerProcess:
         # The job processes are in its group; none of them outlives it.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        # A relay goes on without its agent, and has the same standard output: there may be no end of it to wait for.
+        # A relay goes on without its agent on the same standard output, which may therefore never end.
         ends = {asyncio.create_task(self._process.wait()), *([self._reader] if self._reader else [])}
         await asyncio.wait(ends, timeout=LAST_WORDS)
         for task in ends:

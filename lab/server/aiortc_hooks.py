@@ -1,7 +1,7 @@
-"""What the lab needs of the insides of aiortc 1.16 and aioice, all in one place.
+"""The parts of the insides of aiortc 1.16 and aioice that the lab needs, all in one place.
 
 aiortc offers DTLS-SRTP only together with its own ICE and RTP classes; the lab brings its own of both, so it reaches for
-the SRTP contexts that the handshake leaves behind. `test_aiortc_hooks.py` fails when a name goes away.
+the SRTP contexts that the handshake leaves behind. `test_aiortc_hooks.py` fails when a name disappears.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class BindingRequest:
         return bool(self._message.check_message_integrity(password))
 
     def answer(self, address: tuple[str, int], password: bytes) -> bytes:
-        """The success response that tells the client its own `address`."""
+        """The success response that reports the client's own `address` to it."""
         answer = stun.Message(stun.Method.BINDING, stun.Class.RESPONSE, self._message.transaction_id)
         answer.attributes["XOR-MAPPED-ADDRESS"] = address
         answer.add_message_integrity(password)

@@ -1,4 +1,4 @@
-"""What can go wrong, for tests: the network between one participant and the server, and calls of the server's API."""
+"""Faults, for tests: of the network between one participant and the server, and of calls of the server's API."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ class NetworkFaults:
         self.loss = 0.0
         """Share of packets that are dropped, 0 to 1."""
         self.jitter = 0.0
-        """Seconds that a packet is held back at most; packets overtake each other."""
+        """Most seconds that a packet is held back; packets overtake each other."""
         self.delay = 0.0
-        """Seconds that all takes which the participant sends, its handshakes included."""
+        """Seconds by which everything that the participant sends is late, its handshakes included."""
         self.goodbye_lost = False
         """True: the server does not hear this telephone leave, and keeps it in the room until `vanish_timeout`."""
         self.cut = False
         """True: nothing passes, connectivity checks included."""
         self.only_with: Container[tuple[str, int]] | None = None
-        """Addresses that packets pass from and to, as through a firewall; None: all."""
-        self._random = random.Random(f"{seed}:{identity}")  # everybody a pattern of their own, the same in every run
+        """Addresses from and to which packets pass, as through a firewall; None: all."""
+        self._random = random.Random(f"{seed}:{identity}")  # each participant's own pattern, the same in every run
 
     def lets_through(self, address: tuple[str, int]) -> bool:
         return self.only_with is None or address in self.only_with
@@ -50,7 +50,7 @@ class NetworkFaults:
 
 @dataclass(frozen=True)
 class ApiFault:
-    """What becomes of one call of the server API."""
+    """The fault that strikes one call of the server API."""
 
     code: str = ""
     """The Twirp error that it gets instead of being served."""
@@ -74,14 +74,14 @@ class ApiCall:
 
 
 class ApiFaults:
-    """What goes wrong next, by method, and what was called lately."""
+    """The planned faults, by method, and the latest calls."""
 
     LATELY = 1000
 
     def __init__(self) -> None:
         self.calls: deque[ApiCall] = deque(maxlen=self.LATELY)
         self.on_call: Callable[[ApiCall], Awaitable[None] | None] = lambda call: None
-        """Before a call is served; what it returns is awaited."""
+        """Called before a call is served; an awaitable that it returns is awaited."""
         self._planned: dict[str, deque[ApiFault]] = {}
         self._spared: dict[str, str] = {}
 
@@ -95,7 +95,7 @@ class ApiFaults:
         self.on_call = lambda call: None
 
     async def meet(self, method: str, request: Message) -> ApiFault:
-        """Notes the call and does to it what comes before it is served; the fault that it met."""
+        """Notes the call and applies the part of its fault that precedes serving; returns the fault."""
         call = ApiCall(time.monotonic(), method, request)
         self.calls.append(call)
         if (waiting := self.on_call(call)) is not None:

@@ -1,4 +1,4 @@
-"""A room, its participants and their tracks: who is in it, who is told what and when, and how long it lives."""
+"""A room, its participants and their tracks: who is in it, which news reaches whom and when, and how long it lives."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ State = models.ParticipantInfo.State
 
 
 class TrackSink(Protocol):
-    """Somebody who gets the packets of a track."""
+    """A receiver of a track's packets."""
 
     def on_packet(self, track: Track, marker: bool, sequence: int, timestamp: int, payload: bytes) -> None:
         """One Opus packet; `timestamp` counts at 48 kHz."""
@@ -31,10 +31,10 @@ class TrackSink(Protocol):
 
 
 class Track:
-    """A published audio track; fans its packets out to those who subscribed."""
+    """A published audio track; fans its packets out to its subscribers."""
 
     ANNOUNCE_AFTER = 0.1
-    """Seconds of media before the publisher is told that somebody subscribed. The SDK drops that message when it
+    """Seconds of media before a subscription is reported to the publisher. The SDK drops that message when it
     overtakes its own bookkeeping of the publication, and an agent then never speaks."""
 
     def __init__(self, owner: Participant, info: models.TrackInfo, cid: str = "") -> None:
@@ -53,7 +53,7 @@ class Track:
         return self.info.sid
 
     def mark_subscribed(self) -> None:
-        """Somebody hears the track now; its publisher is told once media has been flowing."""
+        """The track has a subscriber now; this is reported to its publisher once media has been flowing."""
         self._subscribed = True
 
     def forward(self, marker: bool, sequence: int, timestamp: int, payload: bytes) -> None:
@@ -138,7 +138,7 @@ class Participant:
         )
 
     def set_attributes(self, changes: dict[str, str]) -> None:
-        """Merges `changes` (an empty value removes the key) and tells the room at once."""
+        """Merges `changes` (an empty value removes the key) and reports them to the room at once."""
         for key, value in changes.items():
             self.attributes[key] = value
             if not value:
@@ -156,11 +156,11 @@ class Participant:
         raise NotImplementedError
 
     def receive_data(self, packet: models.DataPacket, reliable: bool) -> None:
-        """A data packet that somebody sent to the room."""
+        """A data packet that was sent to the room."""
         raise NotImplementedError
 
     def on_track_subscribed(self, track: Track) -> None:
-        """Somebody hears this participant's `track`."""
+        """This participant's `track` has a subscriber."""
 
     def on_muted_by_server(self, track: Track) -> None:
         """The server API muted this participant's `track`."""
@@ -172,7 +172,7 @@ class Participant:
     """Whether MoveParticipant can take it to another room."""
 
     def move_to(self, room: Room) -> None:
-        """Goes on in `room`, having been taken out of its own: a new sid, the tracks keep theirs."""
+        """Continues in `room` after its removal from its own: it gets a new sid, the tracks keep theirs."""
         self.room = room
         self.sid = new_sid("PA_")
         self.state = models.ParticipantInfo.ACTIVE
@@ -214,7 +214,7 @@ class Room:
         self._batch: dict[str, models.ParticipantInfo | None] = {}
         """Sids that wait for the next batch: None for a join, the last info for a leave."""
         self._replaced_quietly: set[str] = set()
-        """Identities whose participant made room for a newer one without ever having published."""
+        """Identities whose participant was replaced by a newer one before it ever published."""
         self._batch_timer: asyncio.TimerHandle | None = None
         self._end_timer: asyncio.TimerHandle | None = None
         self._end_after(self.empty_timeout)
@@ -239,7 +239,7 @@ class Room:
     def find_track(self, sid: str) -> Track | None:
         return next((p.tracks[sid] for p in self.participants.values() if sid in p.tracks), None)
 
-    # -- who is told what
+    # -- news to participants
 
     def set_metadata(self, metadata: str) -> None:
         self.metadata = metadata
@@ -248,7 +248,7 @@ class Room:
             participant.signal(room_update=update)
 
     def update(self, participant: Participant) -> None:
-        """Tells everybody, at once, what `participant` is like now."""
+        """Sends everybody, at once, the present state of `participant`."""
         self._batch.pop(participant.sid, None)
         self._announced.add(participant.sid)
         self._tell(participant, participant.info())
@@ -261,7 +261,7 @@ class Room:
 
     def announce(self, participant: Participant) -> None:
         """Makes a newcomer known: one with a track at once, one without in the next batch, as the real server does, which
-        sends at once as well what replaces an entry of that batch."""
+        also sends the replacement of an entry of that batch at once."""
         participant.signal(update=rtc.ParticipantUpdate(participants=[participant.info()]))
         replaces = participant.identity in self._replaced_quietly
         self._replaced_quietly.discard(participant.identity)
@@ -274,7 +274,7 @@ class Room:
         known = participant.sid in self._announced
         self._announced.discard(participant.sid)
         if participant.disconnect_reason == models.DUPLICATE_IDENTITY:
-            # No word of the old one: that the identity has a new sid tells clients that it has left (livekit-server's
+            # No message about the old one: the identity's new sid shows clients that it has left (livekit-server's
             # IsCloseNotifySkippable), so they know no reason.
             self._batch.pop(participant.sid, None)
             if not published:
@@ -318,7 +318,7 @@ class Room:
                 self._wire(other, participant)
 
     def set_permission(self, participant: Participant, permission: models.ParticipantPermission) -> None:
-        """Gives and takes rights: subscriptions and publications that are not allowed any more end at once."""
+        """Gives and takes rights: subscriptions and publications that are no longer allowed end at once."""
         participant.permission.CopyFrom(permission)
         for other in list(self.participants.values()):
             if other is participant:
@@ -335,7 +335,7 @@ class Room:
 
     @staticmethod
     def set_subscribed(listener: Participant, track: Track, wanted: bool) -> None:
-        """What `listener`, or the server API for it, asks for; without the right to subscribe it gets nothing."""
+        """Does as `listener`, or the server API for it, asks; without the right to subscribe it gets nothing."""
         if not wanted:
             listener.unsubscribe(track)
         elif listener.permission.can_subscribe:
@@ -348,7 +348,7 @@ class Room:
                 listener.subscribe(track)
 
     def take_out(self, participant: Participant, reason: models.DisconnectReason) -> bool:
-        """Removes `participant` from the room without ending its connection; False when it is not here any more."""
+        """Removes `participant` from the room without ending its connection; False when it has left already."""
         if self.participants.get(participant.identity) is not participant:
             return False
         published = bool(participant.tracks)
@@ -401,7 +401,7 @@ class Room:
     # -- how long it lives
 
     def _end_after(self, seconds: float) -> None:
-        """Agents come and go without a say in it: only a participant that is none stops the clock."""
+        """Agents do not matter: only a participant that is no agent stops the clock."""
         self._cancel_end()
         self._end_timer = asyncio.get_running_loop().call_later(seconds, self._expire)
 

@@ -31,7 +31,7 @@ class RoomRegistry:
         departure_timeout: float | None = None,
         metadata: str = "",
     ) -> Room:
-        """The room of that name; the values count only when it is made now."""
+        """The room of that name; the values count only when this call makes it."""
         if name not in self._rooms:
             self._rooms[name] = Room(
                 name,

@@ -100,7 +100,7 @@ def _read_media_attribute(section: MediaSection, name: str, value: str) -> None:
 
 
 def write_answer(offer: Offer, version: int, transport: PeerTransport, role_of: Callable[[MediaSection], Role]) -> str:
-    """The answer to `offer`; `role_of` says what the server does with an audio section."""
+    """The answer to `offer`; `role_of` gives the server's role in an audio section."""
     mids = " ".join(section.mid for section in offer.sections)
     lines = ["v=0", f"o=- 1 {version} IN IP4 127.0.0.1", "s=-", "t=0 0", "a=ice-lite", f"a=group:BUNDLE {mids}"]
     lines.append("a=msid-semantic: WMS *")

@@ -36,11 +36,11 @@ MESSAGE_LIMIT = 4 << 20
 """Bytes of one websocket message."""
 KINDS = {"agent": models.ParticipantInfo.AGENT, "sip": models.ParticipantInfo.SIP}
 PORT_ATTEMPTS = 10
-"""So often a port is chosen by the system before start() gives up."""
+"""Times that the system chooses a port before start() gives up."""
 CLOSE_LIMIT = 1.0
 """Seconds that a peer has to answer the closing of its websocket."""
 PING_INTERVAL, PING_TIMEOUT = 5, 15
-"""Seconds, as the real server tells its clients."""
+"""Seconds, as the real server announces to its clients."""
 
 
 class LabServer:
@@ -64,10 +64,10 @@ class LabServer:
         self._runner: web.AppRunner | None = None
         self._websockets: set[web.WebSocketResponse] = set()
         self._clients: set[WebRtcParticipant] = set()
-        """Also those that have left their room but whose connection is still being closed."""
+        """Includes clients that have left their room but whose connection is still being closed."""
         self._away_until = 0.0
         self.refuses: Callable[[Claims], bool] = lambda claims: False
-        """For tests: whom it does not let in."""
+        """For tests: true for a client that is turned away."""
         self.on_join: Callable[[WebRtcParticipant], None] = lambda participant: None
         """For tests: called with each newcomer before any of its media passes."""
         self._stopping = False
@@ -123,7 +123,7 @@ class LabServer:
                 await site.stop()
 
     async def stop(self) -> None:
-        """Says goodbye to everybody and ends everything that start() and the clients brought about."""
+        """Says goodbye to everybody and ends everything that start() and the clients started."""
         self._stopping = True
         try:
             await self._close_rooms()
@@ -132,7 +132,7 @@ class LabServer:
         finally:
             if self._runner:
                 await self._runner.cleanup()
-            await self._close_rooms()  # what requests that were under way have made
+            await self._close_rooms()  # rooms made by requests that were under way
             await self.tasks.close()
             for participant in self._clients:
                 await participant.dispose()
@@ -144,7 +144,7 @@ class LabServer:
             await room.close(models.SERVER_SHUTDOWN)
 
     def leftovers(self) -> dict[str, int]:
-        """How much of each kind is alive; empty after stop()."""
+        """The number of each kind still alive; empty after stop()."""
         counts = {
             "rooms": len(self.rooms.all()),
             "tasks": len(self.tasks),
@@ -167,7 +167,7 @@ class LabServer:
     # -- faults, for tests
 
     async def cut_signalling(self, seconds: float, identity: str | None = None) -> None:
-        """Drops the clients' websockets (all, or one participant's) and lets nobody back in for `seconds`."""
+        """Drops the clients' websockets (all, or one participant's) and lets no client back in for `seconds`."""
         self._away_until = asyncio.get_running_loop().time() + seconds
         for room in self.rooms.all():
             for participant in list(room.participants.values()):
@@ -249,7 +249,7 @@ class LabServer:
                 participant.attach(None)  # it may come back and resume
 
     def _open_room(self, claims: Claims) -> Room:
-        """The room of a token. What its configuration says counts only when this makes the room."""
+        """The room of a token. Its configuration counts only when this call makes the room."""
         if room := self.rooms.get(claims.room):
             return room
         config = claims.room_config
@@ -313,7 +313,7 @@ class LabServer:
     async def _resume(
         self, claims: Claims, join: rtc.JoinRequest, websocket: web.WebSocketResponse
     ) -> WebRtcParticipant | None:
-        """Binds the websocket to the participant that is still here; tells a client that is not to join anew."""
+        """Binds the websocket to the participant that is still here; asks a client whose participant has left to rejoin."""
         room = self.rooms.get(claims.room)
         participant = room.participants.get(claims.identity) if room else None
         if room is None or not isinstance(participant, WebRtcParticipant) or participant.sid != join.participant_sid:
@@ -341,7 +341,7 @@ class LabServer:
         ]
 
     async def _watch_presence(self) -> None:
-        """Takes out the clients that vanished without a word."""
+        """Removes clients that vanished without a goodbye."""
         while True:
             await asyncio.sleep(min(1.0, self.settings.vanish_timeout / 4))
             self._clients = {participant for participant in self._clients if not participant.disposed}

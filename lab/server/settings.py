@@ -1,4 +1,4 @@
-"""What can be set on the lab's server. The defaults are the real server's values."""
+"""The settings of the lab's server. The defaults are the real server's values."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ Edition = Literal["cloud", "oss"]
 
 @dataclass(frozen=True)
 class IceServer:
-    """A STUN or TURN server that clients are told of."""
+    """A STUN or TURN server that is announced to clients."""
 
     urls: tuple[str, ...]
     """Such as "turn:127.0.0.1:3478?transport=udp"."""
     username: str = ""
-    """Empty: each client's own identity, so that the TURN server can tell them apart."""
+    """Empty: each client's own identity, so that the TURN server can distinguish them."""
     credential: str = ""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds that the real server and livekit-sip take for what the lab does at once."""
+    """Seconds that the real server and livekit-sip take for steps that the lab does at once."""
 
     create_dispatch: float = 0.0
-    """That CreateDispatch takes."""
+    """For CreateDispatch."""
     offer: float = 0.0
     """From a dispatch to the offer of its job."""
     answer: float = 0.0
-    """From the first track of somebody else in a ringing caller's room to the answer."""
+    """From the first track of another participant in a ringing caller's room to the answer."""
     track_of_the_called: float = 0.0
     """From the joining of a telephone that is dialled to its track."""
 
 
 REAL_PACE = Pace(
-    create_dispatch=0.04,  # what is left then of the 0.29 to 0.39 that were seen from the request to an active agent
-    offer=0.2,  # so long psrpc collects who could take the job (its DefaultAffinityShortCircuit)
+    create_dispatch=0.04,  # the rest of the 0.29 to 0.39 seen from the request to an active agent
+    offer=0.2,  # so long psrpc collects the workers that could take the job (its DefaultAffinityShortCircuit)
     answer=0.04,  # seen: 0.06 from publishing to the answer, of which the lab itself takes 0.02
     track_of_the_called=0.9,  # seen: 0.6 to 1.2
 )
@@ -56,7 +56,7 @@ class ServerSettings:
     edition: Edition = "cloud"
     """`cloud` moves participants between rooms, `oss` answers "not implemented" as the open-source server does."""
     empty_timeout: float = 300.0
-    """Seconds until a room closes that nobody but agents ever joined."""
+    """Seconds until a room closes that only agents ever joined."""
     departure_timeout: float = 20.0
     """Seconds until a room closes after the last participant that is no agent has left."""
     vanish_timeout: float = 20.0
@@ -67,8 +67,8 @@ class ServerSettings:
     announce_interval: float = 3.0
     """Seconds between the batches in which participants without a track are announced."""
     pace: Pace = Pace()
-    """Tests take no time for nothing; what people wait for, and what is measured, takes `REAL_PACE`."""
+    """Tests lose no time without it; calls for people and for measurements use `REAL_PACE`."""
     target_load: float = 0.7
-    """From this load on, which a worker reports, it gets no job (livekit-server's `agents.target_load`)."""
+    """A worker that reports this load or more gets no job (livekit-server's `agents.target_load`)."""
     seed: int = 1
     """Of the random numbers behind injected loss and jitter, and behind the choice among several workers."""

@@ -9,16 +9,16 @@ from typing import Any
 import jwt
 
 LEEWAY = 60.0
-"""Seconds that an expired token is still accepted, and one accepted before its time (livekit/protocol's tokenLeeway)."""
+"""Seconds for which a token is accepted before its time and after its expiry (livekit/protocol's tokenLeeway)."""
 
 
 class InvalidToken(Exception):
-    """Why a token is refused."""
+    """Says why a token is refused."""
 
 
 @dataclass(frozen=True)
 class Claims:
-    """What a valid token says."""
+    """The contents of a valid token."""
 
     identity: str
     name: str = ""

@@ -93,7 +93,7 @@ class UdpMultiplexer(asyncio.DatagramProtocol):
             peer.faults.take_time(functools.partial(peer.receive, data))
 
     def _on_stun(self, data: bytes, address: Address) -> None:
-        """Answers a connectivity check: all that an ICE-lite agent does."""
+        """Answers a connectivity check: an ICE-lite agent does no more."""
         request = BindingRequest.parse(data)
         peer = self.by_ufrag.get(request.ufrag) if request else None
         if request is None or peer is None or peer.faults.cut or not peer.faults.lets_through(address):

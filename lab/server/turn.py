@@ -1,6 +1,6 @@
 """A TURN server (RFC 8656) over UDP, for clients whose own packets do not get through to the media port.
 
-It relays to loopback addresses and never to any other, and counts, for each user, what it was used for.
+It relays to loopback addresses and never to any other, and counts allocations and packets for each user.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ REALM = "lab"
 
 
 class Refused(Exception):
-    """A request that gets an error instead of what it asks for."""
+    """A request that is answered with an error."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(code, reason)
@@ -110,13 +110,13 @@ class TurnServer(asyncio.DatagramProtocol):
     """Start it, put its `ice_server` into the settings of a LabServer, stop it: nothing is left."""
 
     def __init__(self, *, credential: str = "turn-secret", lifetime: int = ALLOCATION_LIFETIME) -> None:
-        """Any user name does with the `credential`. `lifetime`: seconds of an allocation."""
+        """Accepts any user name with the `credential`. `lifetime`: seconds of an allocation."""
         self.allocated: Counter[str] = Counter()
         """How many allocations each user has made so far."""
         self.relayed: Counter[str] = Counter()
         """How many packets have been relayed from and to each user."""
         self.addresses: set[Address] = set()
-        """Those of the relayed sockets that are open."""
+        """Addresses of the relayed sockets that are open."""
         self._host, self._port = "127.0.0.1", 0
         self._credential, self._lifetime = credential, lifetime
         self._nonce = secrets.token_hex(8).encode()
@@ -126,7 +126,7 @@ class TurnServer(asyncio.DatagramProtocol):
 
     @property
     def ice_server(self) -> IceServer:
-        """What a LabServer offers its clients, each as a user of its own."""
+        """The server as a LabServer offers it to its clients, each as its own user."""
         return IceServer((f"turn:{self._host}:{self._port}?transport=udp",), credential=self._credential)
 
     @property
@@ -145,7 +145,7 @@ class TurnServer(asyncio.DatagramProtocol):
             self._socket = None
 
     def leftovers(self) -> dict[str, int]:
-        """How much of each kind is alive; empty after the block, and once every client has freed what it had."""
+        """The number of each kind still alive; empty after the block, and once every client has freed its allocations."""
         counts = {"allocations": len(self._allocations), "sockets": len(self.addresses) + int(self._socket is not None)}
         return {kind: count for kind, count in counts.items() if count}
 
@@ -204,7 +204,7 @@ class TurnServer(asyncio.DatagramProtocol):
         return key
 
     def _serve(self, request: stun.Message, client: Address) -> dict[str, Any]:
-        """Does what a signed request asks for; the attributes of the answer."""
+        """Serves a signed request; returns the attributes of the answer."""
         if request.message_method == stun.Method.ALLOCATE:
             return self._allocate(request, client)
         allocation = self._allocations.get(client)
@@ -261,7 +261,7 @@ class TurnServer(asyncio.DatagramProtocol):
             raise Refused(403, "Forbidden")
         return peer
 
-    # -- what is relayed
+    # -- the relayed packets
 
     def _on_channel_data(self, data: bytes, client: Address) -> None:
         channel, length = struct.unpack_from("!HH", data)

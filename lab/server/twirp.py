@@ -38,7 +38,7 @@ HTTP_STATUS = {
 
 
 class TwirpError(Exception):
-    """An answer that is an error; `meta` carries what else the client should know, such as the SIP status."""
+    """An answer that is an error; `meta` carries further facts for the client, such as the SIP status."""
 
     def __init__(self, code: str, message: str, meta: dict[str, str] | None = None) -> None:
         super().__init__(f"{code}: {message}")
@@ -48,7 +48,7 @@ class TwirpError(Exception):
 
 
 def require(granted: bool) -> None:
-    """Raises what the real server answers when the token lacks a grant."""
+    """Raises the real server's error when the token lacks a grant."""
     if not granted:
         raise TwirpError("unauthenticated", "permissions denied")
 

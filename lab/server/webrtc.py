@@ -51,7 +51,7 @@ class Subscription:
 
 
 class Reception:
-    """What receiver reports need to know about one incoming stream."""
+    """The state of one incoming stream that receiver reports need."""
 
     def __init__(self, first_sequence: int) -> None:
         self.first = self.highest = first_sequence
@@ -84,25 +84,25 @@ class WebRtcParticipant(Participant):
         self.peer.sctp.on("datachannel", self._on_channel)
         self.websocket: web.WebSocketResponse | None = None
         self.heard = time.monotonic()
-        """When a message came last."""
+        """When the last message came."""
         self.disposed = False
         """True once nothing of the connection is left."""
         self._outbox: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._tasks = TaskSet()
         self._subscriptions: dict[str, Subscription] = {}
         self.ignores_new_tracks = False
-        """For tests: what it wants to publish gets no answer."""
+        """For tests: its requests to publish get no answer."""
         self._closing_mids: set[str] = set()
         """Sections that the next answer makes inactive; free again after it."""
         self._receiving_sections = 0
-        """As many as the client has, or was asked for."""
+        """Number of sections that the client has or was asked for."""
         self._published: dict[str, Track | None] = {}
         """By mid; a section that once carried a track never carries a subscription."""
         self._by_ssrc: dict[int, Track] = {}
         self._receptions: dict[int, Reception] = {}
         self._channels: dict[str, Any] = {}
         self._backlog: list[bytes] = []
-        """Reliable packets from before the data channels were open."""
+        """Reliable packets that wait for the data channels to open."""
         self._remote_ufrag = ""
         self._answers = 0
         self._kick: asyncio.TimerHandle | None = None
@@ -186,7 +186,7 @@ class WebRtcParticipant(Participant):
             self.metadata, self.name = request.metadata or self.metadata, request.name or self.name
             # Before the response: the SDK's setter returns on the response.
             self.set_attributes(dict(request.attributes))
-        # Without the grant the setter says ok all the same, and nothing changes.
+        # Without the grant the setter nevertheless says ok, and nothing changes.
         self.signal(request_response=rtc.RequestResponse(request_id=request.request_id))
 
     # -- offer and answer
@@ -387,7 +387,7 @@ class WebRtcParticipant(Participant):
             await self.dispose()
 
     async def dispose(self) -> None:
-        """Ends what is left of the connection, without a goodbye; harmless when it has ended."""
+        """Ends the rest of the connection, without a goodbye; harmless when it has ended."""
         if self._kick:
             self._kick.cancel()
         await self._tasks.close()

@@ -62,7 +62,7 @@ class Dispatcher:
         self._server_info = server_info
         self.workers: dict[str, Worker] = {}
         self.jobs: dict[str, agent.Job] = {}
-        """Those that a worker took, by id; finished ones are forgotten with their room."""
+        """Jobs that a worker took, by id; finished ones are forgotten with their room."""
         self._orphans: set[str] = set()
         """Ids of unfinished jobs whose room has ended."""
         self.url = ""
@@ -87,7 +87,7 @@ class Dispatcher:
             self._forget(job_id)
 
     async def serve(self, websocket: web.WebSocketResponse) -> None:
-        """Speaks with one worker until it goes."""
+        """Speaks with one worker until it leaves."""
         worker: Worker | None = None
         try:
             async for frame in websocket:
@@ -131,7 +131,7 @@ class Dispatcher:
     async def dispatch(
         self, room: Room, agent_name: str, metadata: str = "", dispatch_id: str = ""
     ) -> agent.Job | None:
-        """Gives a job for `room` to a worker of that name. None when nobody takes it: it is never retried."""
+        """Gives a job for `room` to a worker of that name. None when no worker takes it: it is never retried."""
         dispatch_id = dispatch_id or new_sid("AD_")
         job = agent.Job(
             id=new_sid("AJ_"),
@@ -155,8 +155,8 @@ class Dispatcher:
         return job
 
     async def _find_worker(self, job: agent.Job) -> tuple[Worker, agent.AvailabilityResponse] | None:
-        """As livekit-server 1.13.5 does it: nobody is asked unless one worker is below the target load. Then all that are
-        available are, by a lot weighted with what they have left, until one takes the job or leaves the question unanswered.
+        """As livekit-server 1.13.5 does it: no worker is asked unless one is below the target load. Then all available workers
+        are asked, in a random order weighted by free capacity, until one takes the job or leaves the question unanswered.
         """
         if not any(worker.load < self._settings.target_load for worker in self._available(job.agent_name)):
             return None
@@ -179,7 +179,7 @@ class Dispatcher:
         return [w for w in self.workers.values() if w.agent_name == agent_name and w.status == agent.WS_AVAILABLE]
 
     async def _offer(self, worker: Worker, job: agent.Job) -> agent.AvailabilityResponse | None:
-        """The worker's answer, None when it goes; TimeoutError when it says nothing."""
+        """The worker's answer; None when it leaves; TimeoutError when it says nothing."""
         answer = worker.answers[job.id] = asyncio.get_running_loop().create_future()
         try:
             await worker.send(availability=agent.AvailabilityRequest(job=job))
@@ -249,7 +249,7 @@ class AgentDispatchService:
     async def DeleteDispatch(
         self, request: agent_dispatch.DeleteAgentDispatchRequest, claims: Claims
     ) -> agent_dispatch.AgentDispatch:
-        """Forgets the dispatch. Its job goes on and its worker is told nothing (livekit-server 1.13.5)."""
+        """Forgets the dispatch. Its job goes on and nothing is reported to its worker (livekit-server 1.13.5)."""
         entry = self._room(request.room, claims).dispatches.pop(request.dispatch_id, None)
         if entry is None:
             raise TwirpError("not_found", "dispatch ID not found")

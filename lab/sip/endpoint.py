@@ -25,7 +25,7 @@ GOODBYE_CHECKS = 100
 
 
 class Transaction:
-    """Sends one message again and again until it is told to stop."""
+    """Sends one message again and again until it is stopped."""
 
     def __init__(self, endpoint: SipEndpoint, message: SipMessage, address: Address) -> None:
         self.message = message
@@ -52,7 +52,7 @@ class Transaction:
 
 
 class ClientTransaction(Transaction):
-    """A request of ours, and who waits for its responses."""
+    """A request of ours, and the callback for its responses."""
 
     def __init__(
         self, endpoint: SipEndpoint, request: SipMessage, address: Address, on_response: Callable[[SipMessage], None]
@@ -72,7 +72,7 @@ class SipEndpoint(asyncio.DatagramProtocol):
         self.name = name
         self.on_call: Callable[[Leg], None] = lambda leg: leg.reject(404)
         self.legs: dict[tuple[str, str], Leg] = {}
-        """By Call-ID and our own tag: of a call from one phone of this endpoint to another both ends are here."""
+        """By Call-ID and our own tag: a call from one phone of this endpoint to another has both its ends here."""
         self.sounds: set[RtpSession] = set()
         """The sockets of the calls, until they are closed."""
         self.challenger = Challenger("lab")
@@ -130,7 +130,7 @@ class SipEndpoint(asyncio.DatagramProtocol):
             self._socket.sendto(bytes(message), address)
 
     def request(self, request: SipMessage, address: Address, on_response: Callable[[SipMessage], None]) -> None:
-        """Starts a client transaction. A request that nobody answers gets a 408 of our own."""
+        """Starts a client transaction. An unanswered request gets a 408 of our own."""
         transaction = ClientTransaction(self, request, address, on_response)
         key = (request.branch, request.method)
         self._client[key] = transaction
@@ -155,7 +155,7 @@ class SipEndpoint(asyncio.DatagramProtocol):
             self._forget_later(lambda: self._server.pop(key, None))
 
     def forget(self, request: SipMessage) -> None:
-        """A request that has no final answer gets none."""
+        """Gives up answering a request that has had no final answer."""
         self._server.pop((request.branch, request.method), None)
 
     def _forget_later(self, forget: Callable[[], object]) -> None:
@@ -195,7 +195,7 @@ class SipEndpoint(asyncio.DatagramProtocol):
         if response.status >= 300 and method == "INVITE":
             self._acknowledge_failure(transaction, response)
         if transaction.answered and response.status >= 300:
-            return  # a repeat: the ACK was all it wants
+            return  # a repeat: it needs no more than the ACK
         if response.status >= 200 and not transaction.answered:
             transaction.answered = True
             # The answers to an INVITE may be repeated; the call acknowledges each 2xx.
@@ -240,7 +240,7 @@ class SipEndpoint(asyncio.DatagramProtocol):
     def _leg_of(self, request: SipMessage) -> Leg | None:
         if tag := parameter(request.get("To"), "tag"):
             return self.legs.get((request.call_id, tag))
-        # What comes before the caller knows our tag, such as a CANCEL, belongs to its INVITE.
+        # A request sent before the caller knows our tag, such as a CANCEL, belongs to its INVITE.
         return next((leg for leg in self.legs.values() if leg.was_offered_by(request)), None)
 
     def _on_invite(self, request: SipMessage, address: Address) -> None:

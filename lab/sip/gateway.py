@@ -45,13 +45,13 @@ TWIRP_CODES = {
     }.items()
     for status in statuses
 }
-"""What CreateSIPParticipant answers for a SIP status: 404, 408, 480, 486, 500, 503 and 603 seen, the rest read in its source."""
+"""CreateSIPParticipant's answer to a SIP status: 404, 408, 480, 486, 500, 503 and 603 seen, the rest read in its source."""
 
 LOCKED_OUT = {
     False: "sip server required auth, but no username or password was provided",
     True: "max auth retry attempts reached for SIP invite",
 }
-"""What livekit-sip (be5d3f5) says of a 401 or 407, without credentials in the trunk and with wrong ones; no status comes along."""
+"""livekit-sip's (be5d3f5) words for a 401 or 407, without credentials in the trunk and with wrong ones; without a status."""
 
 LEAVE_REASONS = {486: models.USER_REJECTED, 480: models.USER_UNAVAILABLE}
 
@@ -66,7 +66,7 @@ class GatewaySettings:
     port: int = 0
     """UDP port of SIP; 0 lets the system choose."""
     nobody_comes_limit: float = 180.0
-    """Seconds that a caller rings when no agent answers."""
+    """Seconds that a caller's call rings when no agent answers."""
 
 
 class SipParticipant(Participant):
@@ -79,7 +79,7 @@ class SipParticipant(Participant):
         self.state = models.ParticipantInfo.ACTIVE
         self.leg = leg
         self.in_setup = True
-        """True while the call is being set up: its end is then told by whoever sets it up."""
+        """True while the call is being set up: the code that sets it up then reports its end."""
         self.heard = asyncio.Event()
         """Set when a track of the room reaches the phone."""
         self._encoder = OpusEncoder()
@@ -100,7 +100,7 @@ class SipParticipant(Participant):
         leg.on_end = self._on_leg_end
 
     def enter(self, publish_after: float = 0.0) -> None:
-        """Joins its room, and publishes its track by then or so many seconds later, but not after it has answered."""
+        """Joins its room, and publishes its track at once or `publish_after` seconds later, but not after it has answered."""
         if publish_after:
             self._publishing = asyncio.get_running_loop().call_later(publish_after, self._publish)
         else:
@@ -157,7 +157,7 @@ class SipParticipant(Participant):
         """A telephone has no use for the wall clock."""
 
     def tick(self) -> None:
-        """20 ms of what the phone hears."""
+        """20 ms of sound for the phone."""
         frames = [frame for ear in self._ears.values() if (frame := ear.take()) is not None]
         self.leg.send_audio(mix(frames))
 
@@ -273,7 +273,7 @@ class SipGateway:
         return next(of_number, None) or next(of_all, None)
 
     def _rule_for(self, trunk: protocol.SIPInboundTrunkInfo | None) -> protocol.SIPDispatchRuleInfo | None:
-        """A rule of the trunk, or else one that names none: that one is for calls without a trunk, too."""
+        """A rule of the trunk, or else one that names no trunk, which is also for calls without one."""
         own = (rule for rule in self.rules.values() if trunk and trunk.sip_trunk_id in rule.trunk_ids)
         of_anybody = (rule for rule in self.rules.values() if not rule.trunk_ids)
         return next(own, None) or next(of_anybody, None)
@@ -426,7 +426,7 @@ class SipGateway:
         request: protocol.CreateSIPParticipantRequest,
         trunk: protocol.SIPOutboundTrunkInfo,
     ) -> TwirpError | None:
-        """Rings the phone; returns the error of a call that does not come about."""
+        """Rings the phone; returns the error of a call that does not succeed."""
         leg = participant.leg
         leg.on_ringing = lambda: participant.set_status("ringing") if participant.status == "dialing" else None
         ringing_timeout = request.ringing_timeout.ToMilliseconds() / 1000 or DEFAULT_RINGING_TIMEOUT
@@ -484,7 +484,7 @@ class SipGateway:
 
 
 def _request_uri(user: str, trunk: protocol.SIPOutboundTrunkInfo) -> str:
-    """What is called stands in it as it was given: "sip:1001" becomes "sip:sip:1001@host", as with livekit-sip (read)."""
+    """The called user stands in it as given: "sip:1001" becomes "sip:sip:1001@host", as with livekit-sip (read)."""
     transport = protocol.SIPTransport.Name(trunk.transport).removeprefix("SIP_TRANSPORT_").lower()
     return f"sip:{user}@{trunk.address}" + ("" if transport == "auto" else f";transport={transport}")
 
@@ -497,7 +497,7 @@ def _allows(trunk: protocol.SIPInboundTrunkInfo, leg: Leg) -> bool:
 
 
 def _is_known(leg: Leg, trunk: protocol.SIPInboundTrunkInfo) -> bool:
-    """Whether the caller knows the trunk's password, if it has one. A caller that does not is refused by now."""
+    """Whether the caller knows the trunk's password, if it has one. A caller that does not has been refused."""
     credentials = Credentials(trunk.auth_username, trunk.auth_password)
     return not (trunk.auth_username and trunk.auth_password) or leg.authorized(credentials)
 

@@ -27,7 +27,7 @@ class LegState(Enum):
 
 
 class Endpoint(Protocol):
-    """What a leg needs of the endpoint that it lives on."""
+    """The part of its endpoint that a leg needs."""
 
     host: str
     name: str
@@ -182,7 +182,7 @@ class Leg:
         self._routes = list(reversed(response.listed("Record-Route")))
         self._acknowledge(response)
         if self._cancelled or self.ended:
-            self._say_goodbye()  # the answer crossed our CANCEL: nobody wants the call any more
+            self._say_goodbye()  # the answer crossed our CANCEL: the call is no longer wanted
             return
         if self.state is LegState.CONFIRMED:
             return
@@ -280,7 +280,7 @@ class Leg:
         return self._address[0]
 
     def authorized(self, credentials: Credentials) -> bool:
-        """Whether the caller proved who it is. A caller that did not has got a 407, one that lied a 401, when False."""
+        """Whether the caller proved its identity. If False, a caller without proof has got a 407, one with a wrong proof a 401."""
         assert self.invite_message
         given = self.invite_message.get("Proxy-Authorization") or self.invite_message.get("Authorization")
         if given and self.endpoint.challenger.accepts(given, credentials, "INVITE"):
@@ -312,7 +312,7 @@ class Leg:
         self._over("refused")
 
     async def accept(self) -> None:
-        """Answers the call. Does nothing when it ended meanwhile; refuses it (488) when there is no common codec."""
+        """Answers the call. Does nothing when it has ended; refuses it (488) when there is no common codec."""
         if self.state is not LegState.EARLY or self._accepting:
             return
         self._accepting = True
@@ -337,7 +337,7 @@ class Leg:
             self._respond_final(status, reason=reason)
 
     def drop(self) -> None:
-        """Forgets an incoming call: it gets no answer any more, and a CANCEL finds nothing."""
+        """Forgets an incoming call: it gets no further answer, and a CANCEL finds nothing."""
         if self.state is LegState.EARLY and self._incoming:
             assert self.invite_message
             self.endpoint.forget(self.invite_message)
@@ -395,7 +395,7 @@ class Leg:
         self.endpoint.respond(request, response, address)
 
     def hang_up(self, why: str, status: int = 603) -> None:
-        """BYE, CANCEL or a refusal with `status`, whichever the call's state asks for."""
+        """Sends BYE, CANCEL or a refusal with `status`, as the call's state requires."""
         if self.state is LegState.CONFIRMED:
             self._say_goodbye()
             self._over(why)

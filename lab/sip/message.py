@@ -73,7 +73,7 @@ class SipMessage:
         return [value for known, value in self.headers if known.lower() == name.lower()]
 
     def listed(self, name: str) -> list[str]:
-        """All values of a header that holds addresses, also those that share a line, separated by commas."""
+        """All values of a header that holds addresses, including several on one line, separated by commas."""
         return [address.strip() for line in self.all(name) for address in re.findall(r"[^,<]*<[^>]*>[^,]*", line)]
 
     def add(self, name: str, value: str) -> None:

@@ -80,9 +80,9 @@ class Phone:
         self.on_call = on_call
         self.events: list[PhoneEvent] = []
         self.ear = Recording()
-        """What is heard, after the playout buffer."""
+        """The sound heard, after the playout buffer."""
         self.mouth = Recording()
-        """What is said, without the pilot."""
+        """The sound said, without the pilot."""
         self.on_heard: Callable[[float, np.ndarray], None] = lambda at, samples: None
         """Each frame of 160 samples as it is heard."""
         self.invite_headers: dict[str, str] = {}
@@ -176,7 +176,7 @@ class Phone:
                 self.say(np.concatenate([pause, behaviour.greeting, pause, (8000 * beep).astype(np.int16)]))
 
     async def answer(self) -> None:
-        """Picks up; nothing happens when the phone does not ring any more."""
+        """Picks up; nothing happens when the phone no longer rings."""
         if self._leg is not None and not self._leg.talking:
             await self._leg.accept()
             if self.talking:
@@ -190,7 +190,7 @@ class Phone:
     # -- mouth and keys
 
     def say(self, samples: np.ndarray) -> None:
-        """Speaks 16-bit samples at 8 kHz after what is still to be said."""
+        """Queues 16-bit samples at 8 kHz behind those still to be spoken."""
         self._to_say = np.concatenate([self._to_say, np.asarray(samples, np.int16)])
 
     @property
@@ -257,13 +257,13 @@ class Phone:
 
 
 class PhoneExchange:
-    """One SIP endpoint on which telephones live; a number that nobody has gets 404."""
+    """One SIP endpoint on which telephones live; a number without a telephone gets 404."""
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         self.endpoint = SipEndpoint(host, port, name="lab-phone")
         self.endpoint.on_call = self._on_call
         self.credentials: Credentials | None = None
-        """When set, whoever calls in has to prove that it knows them."""
+        """When set, a caller has to prove that it knows them."""
         self._phones: dict[str, Phone] = {}
         self._clock: asyncio.Task[None] | None = None
 

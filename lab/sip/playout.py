@@ -7,15 +7,15 @@ from collections import deque
 import numpy as np
 
 LEAST, MOST = 3, 12
-"""Frames: 60 ms to start with, 240 ms at most that are collected on purpose."""
+"""Frames collected on purpose: 60 ms to start with, 240 ms at most."""
 CAPACITY = 100
-"""Frames (2 s) of a late burst that are kept, as WebRTC's own buffer does: words that come late are words all the same."""
+"""Frames (2 s) of a late burst that are kept, as WebRTC's own buffer does: late words are nevertheless words."""
 CATCH_UP, PATIENCE = 2, 10
 """With more than MOST waiting, the quietest of them is dropped at every second take, at every tenth while all are loud."""
 QUIET = 0.25
-"""Of the loudest that waits."""
+"""Share of the loudest frame that waits."""
 CALM = 100
-"""Frames (2 s) without need after which the buffer gives one back."""
+"""Frames (2 s) without need after which the buffer shrinks by one."""
 
 
 class PlayoutBuffer:
@@ -43,7 +43,7 @@ class PlayoutBuffer:
         return len(self._frames)
 
     def put(self, samples: np.ndarray, timestamp: int) -> None:
-        """Frames older than what was put before are dropped."""
+        """Drops frames older than those put before."""
         ahead = 0 if self._expected is None else (timestamp - self._expected) & 0xFFFFFFFF
         if ahead >= 0x80000000:
             return
@@ -67,7 +67,7 @@ class PlayoutBuffer:
         return self._frames.popleft()
 
     def _ready(self) -> bool:
-        """Playing begins when enough has come, or when what has come waited as long as that would have taken."""
+        """Playing begins when enough frames have come, or when the first ones have waited as long as that would have taken."""
         if self._frames:
             self._waited += 1
             self._playing = len(self._frames) >= self.target or self._waited > self.target
@@ -90,7 +90,7 @@ class PlayoutBuffer:
             self._drop_quietest(unless_loud=self._late % PATIENCE != 0)
 
     def _drop_quietest(self, *, unless_loud: bool = False) -> None:
-        """Of what waits, the frame that is missed least."""
+        """Drops the waiting frame that is missed least."""
         loudness = [int(np.abs(frame.astype(np.int32)).max(initial=0)) for frame in self._frames]
         if not (unless_loud and min(loudness) > QUIET * max(loudness)):
             del self._frames[loudness.index(min(loudness))]
@@ -101,7 +101,7 @@ class Pacer:
 
     TICK = 0.02
     BURST = 5
-    """Ticks that are made up for at once after a stall; the rest is let go."""
+    """Ticks that are made up for at once after a stall; the rest is dropped."""
 
     def __init__(self, now: float) -> None:
         self.next = now + self.TICK

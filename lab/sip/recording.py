@@ -1,4 +1,4 @@
-"""What an ear heard or a mouth said, frame by frame on the monotonic clock."""
+"""The sound of an ear or a mouth, frame by frame on the monotonic clock."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Recording:
         self.frames.append((at, samples))
 
     def pcm(self, start: float, end: float) -> np.ndarray:
-        """The samples from `start` to `end`, zero where there was nothing."""
+        """The samples from `start` to `end`, zero where no frame was."""
         total = max(0, round((end - start) * g711.RATE))
         out = np.zeros(total, np.int16)
         cursor: int | None = None
-        # From a little before: where it begins is then what it would be had all been laid out.
+        # Starts a little before: the frames at `start` then lie as if the whole recording had been laid out.
         first_frame = max(0, bisect_left(self.frames, start, key=lambda frame: frame[0]) - LEAD_IN)
         for at, samples in itertools.islice(self.frames, first_frame, None):
             if at > end:

@@ -76,7 +76,7 @@ class RtpSession(asyncio.DatagramProtocol):
         return self._remote is not None
 
     def close(self) -> None:
-        """Also before or while it is opened."""
+        """May be called before or during opening, too."""
         self._unwanted = True
         if self._socket:
             self._socket.close()

@@ -25,7 +25,7 @@ class AudioDescription:
 
     @classmethod
     def parse(cls, body: bytes) -> AudioDescription:
-        """Raises NoCommonCodec, or ValueError for what is no description."""
+        """Raises NoCommonCodec, or ValueError for a body that is no description."""
         text = body.decode(errors="replace")
         media = re.search(r"^m=audio (\d+) RTP/AVP ([\d ]+)\s*$", text, re.MULTILINE)
         if not media:

@@ -1,4 +1,4 @@
-"""What the SIP part of the server API refuses before anything happens, in the words of livekit/protocol (August 2026).
+"""Requests that the SIP part of the server API refuses at once, in the words of livekit/protocol (August 2026).
 
 Of its rules those about media, countries and display names are left out.
 """
@@ -143,7 +143,7 @@ def _check_names(names: Iterable[str]) -> None:
 
 
 def _calls_of(trunk: protocol.SIPInboundTrunkInfo) -> set[tuple[str, str]]:
-    """The pairs of called and calling number that are the trunk's; an empty one is any."""
+    """The trunk's pairs of called and calling number; an empty number stands for any."""
     called, calling = (map(normalized, numbers or [""]) for numbers in (trunk.numbers, trunk.allowed_numbers))
     return set(itertools.product(called, calling))
 
