@@ -36,7 +36,7 @@ APOLOGY_LIMIT = 8.0
 
 
 def prewarm(settings: Settings, profile: Profile, process: JobProcess) -> None:
-    """Before a call comes: what takes long is loaded once in each job process. The worker has read and checked the rest."""
+    """Before a call comes: slow parts are loaded once in each job process. The worker has read and checked the rest."""
     mask_all_logs()
     process.userdata["settings"] = settings
     process.userdata["profile"] = profile
@@ -74,7 +74,7 @@ async def answer(job: JobContext) -> None:
     )
 
     async def apologise_and_hang_up() -> None:
-        """The agent cannot go on: nobody is left in silence."""
+        """The agent cannot go on: the caller is not left in silence."""
         recording.mark(job, success=False, reason="a model failed")
         try:
             async with asyncio.timeout(APOLOGY_LIMIT):
@@ -91,7 +91,7 @@ async def answer(job: JobContext) -> None:
             tasks.add(asyncio.create_task(apologise_and_hang_up()))
 
     def on_caller_left(_identity: str) -> None:
-        """Nobody but agents is left: the call is over, and its room need not wait for that."""
+        """Only agents are left: the call is over, and its room need not wait for that."""
         if not present_in(job.room):
             job.delete_room()
 
@@ -106,14 +106,14 @@ async def answer(job: JobContext) -> None:
 
 
 async def is_stranger(job: JobContext, *, welcome: bool) -> bool:
-    """Hangs up on a SIP caller who came over no trunk, before the call is answered. True when there is nobody to serve.
+    """Hangs up on a SIP caller without a trunk, before the call is answered. True when there is no caller to serve.
 
-    A dispatch rule without a trunk lets in whoever finds the SIP port; scanners dial it all day.
+    A dispatch rule without a trunk lets in every caller that finds the SIP port; scanners dial it all day.
     """
     await job.connect()
     try:
         caller = await job.wait_for_participant()
-    except RuntimeError:  # the room has ended before anybody was there
+    except RuntimeError:  # the room has ended before a caller was there
         return True
     is_sip = caller.kind == rtc.ParticipantKind.PARTICIPANT_KIND_SIP
     if welcome or not is_sip or caller.attributes.get("sip.trunkID"):
@@ -125,7 +125,7 @@ async def is_stranger(job: JobContext, *, welcome: bool) -> bool:
 
 
 def main(arguments: list[str]) -> int | None:
-    """`start` and `dev` go the way of `python -m livekit.agents`, which lasts; LiveKit's older command line has the rest."""
+    """`start` and `dev` go through `python -m livekit.agents`, which lasts; LiveKit's older command line has the rest."""
     mode, options = (arguments[0] if arguments else ""), arguments[1:]
     if mode == "download-files":
         return livekit_agents([mode])

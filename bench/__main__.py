@@ -29,7 +29,7 @@ def main() -> None:
 
         asyncio.run(relay.run(given.rounds))
     else:
-        # A process for each: what one has loaded and left behind does not slow the other.
+        # A process for each: the modules and leftovers of one do not slow the other.
         amounts = ["--transfers", str(given.transfers), "--rounds", str(given.rounds)]
         for part in PARTS:
             subprocess.run([sys.executable, "-m", "bench", "--only", part, *amounts], cwd=ROOT, check=True)

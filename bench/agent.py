@@ -1,9 +1,9 @@
-"""A worker whose transfers are told by a file: which task, ours or the stock one, with which parameters.
+"""A worker whose transfers are ordered by a file: which task, ours or the stock one, with which parameters.
 
 TRANSFER_ORDER names a JSON file that is read at each transfer: {"task": "ours" | "stock" | "twilio", "parameters": {...},
 "wait": seconds from the tool call to the transfer}. "{caller}" in `sip_call_to`: the last two digits of the caller's number.
 TRANSFER_REPORT names a file that gets a JSON line for each transfer that has ended, and one more LATER when the job goes on.
-WORKER_DRAIN: seconds that the worker waits for its calls when it is told to stop.
+WORKER_DRAIN: seconds that the worker waits for its calls when it is asked to stop.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ GREETING = "Good morning."
 COLLEAGUE_GONE = "The colleague has hung up. Ask the caller whether there is anything else."
 INTRODUCTION = "You are on the line with a colleague."
 LATER = 2.5
-"""Seconds after a transfer at which nothing of it may be left in the worker: a little more than law 4 allows."""
+"""Seconds after a transfer by which nothing of it may be left in the worker: a little more than law 4 allows."""
 
 
 def read_order(called: float) -> dict[str, Any]:
-    """What to do; leaves beside it when the tool was called, and by which process."""
+    """The order; writes the time of the tool call and the id of its process beside it."""
     path = Path(os.environ["TRANSFER_ORDER"])
     path.with_name("process").write_text(str(os.getpid()))
     path.with_name("called").write_text(str(called))
@@ -52,7 +52,7 @@ def read_order(called: float) -> dict[str, Any]:
 
 
 def running_tasks() -> Counter[str]:
-    """How many there are of each kind."""
+    """The number of tasks of each kind."""
     return Counter(getattr(task.get_coro(), "__qualname__", "?") for task in asyncio.all_tasks())
 
 
@@ -62,7 +62,7 @@ def write(report: dict[str, Any]) -> None:
 
 
 def make_task(order: dict[str, Any], agent: Agent, events: list[dict[str, Any]]) -> Any:
-    """The task that was ordered; ours tells its events as well."""
+    """The ordered task; ours reports its events as well."""
     caller = agent.session.room_io.linked_participant
     number = caller.identity if caller else ""
     parameters = {"chat_ctx": agent.chat_ctx, **order["parameters"]}
@@ -125,7 +125,7 @@ class Receptionist(Agent):
             self._later = asyncio.create_task(self._report_later(called, self._transfers, before))
 
     async def _report_later(self, called: float, number: int, before: Counter[str]) -> None:
-        """What is left of a transfer, unless there is another one."""
+        """Reports the leftovers of a transfer, unless another one has begun."""
         limit = time.monotonic() + 2 * LATER
         await asyncio.sleep(LATER)
         left = self._left(before)
@@ -146,7 +146,7 @@ class Receptionist(Agent):
         return {"seconds": getattr(outcome, "seconds", {}), "attempts": attempts}
 
     def _tracks(self) -> list[str]:
-        """Names of what the agent has published in the caller's room."""
+        """Names of the agent's tracks in the caller's room."""
         return [publication.name for publication in self._job.room.local_participant.track_publications.values()]
 
 

@@ -1,6 +1,6 @@
 """Sound that can be found again: when a phone said it and when another one heard it, to a millisecond.
 
-The frames of a phone are stamped when its clock got round to them, late by as much as the machine was busy. They are laid
+The frames of a phone are stamped when its clock gets round to them, which is late on a busy machine. They are laid
 out here as a loudspeaker plays them: one every 20 ms.
 """
 
@@ -18,19 +18,19 @@ Frames = list[tuple[float, np.ndarray]]
 TICK = g711.FRAME / g711.RATE
 """Seconds of a frame."""
 BLOCK_FRAMES = 60
-"""Frames from one beep to the next: 1.2 s, longer than any delay of a call that can still be held."""
+"""Frames from one beep to the next: 1.2 s, longer than any delay at which people can still talk."""
 BEEP_FRAME = 15
 """The frame of a block with which its beep begins."""
 BEEP_SAMPLES = 6 * g711.FRAME
 BEEP_HERTZ = (500.0, 2500.0)
-"""A rising tone: it is like itself in one place only, and passes G.711 and Opus at 8 kHz."""
+"""A rising tone: it matches itself in one place only, and passes G.711 and Opus at 8 kHz."""
 BEEP_AMPLITUDE, NOISE_AMPLITUDE = 9000.0, 500.0
 LONGEST = 1.0
-"""Seconds after which a beep is not looked for any more."""
+"""Seconds after which a beep counts as lost."""
 LIKENESS = 0.5
-"""Normalized correlation from which it is the beep; codecs leave 0.9 of it, noise has 0.15."""
+"""Normalized correlation from which a sound is the beep; codecs leave 0.9, noise has 0.15."""
 NOTHING = 10
-"""Highest sample of a frame in which nothing came: the noise of the others is far above."""
+"""Highest sample of a frame in which nothing came: the noise of the other frames is far above."""
 
 
 def _beep() -> np.ndarray:
@@ -54,7 +54,7 @@ FIRST_OF_BEEP = BLOCK[BEEP_FRAME * g711.FRAME :][: g711.FRAME]
 
 
 def talk(seconds: float) -> np.ndarray:
-    """At least so much sound without a pause, for a phone's mouth: noise with a beep every 1.2 s."""
+    """At least `seconds` of sound without a pause, for a phone's mouth: noise with a beep every 1.2 s."""
     return np.tile(BLOCK, int(np.ceil(seconds / (BLOCK_FRAMES * TICK))))
 
 
@@ -62,7 +62,7 @@ def moments(frames: Frames) -> np.ndarray:
     """When each frame was due, in monotonic seconds: its clock never runs ahead, and is late only for a while."""
     steady = TICK * np.arange(len(frames))
     late = np.array([at for at, _ in frames]) - steady
-    # A clock that was stopped for long leaves ticks out: from there on all are later, so only what follows counts.
+    # A clock that was stopped for long skips ticks: all later frames are late, so only the frames that follow count.
     due: np.ndarray = np.minimum.accumulate(late[::-1])[::-1] + steady
     return due
 
@@ -82,7 +82,7 @@ def find(sound: np.ndarray) -> int | None:
 def delays(mouth: Frames, ear: Frames) -> list[float | None]:
     """Seconds from mouth to ear of each beep that was said; None: it was not heard within a second.
 
-    What was said in the last second is left out. `mouth` and `ear` may belong to phones with clocks of their own.
+    Beeps of the last second are left out. `mouth` and `ear` may belong to phones with clocks of their own.
     """
     if not mouth or not ear:
         return []
@@ -104,11 +104,11 @@ def delays(mouth: Frames, ear: Frames) -> list[float | None]:
 
 
 def median_heard(delays: list[float | None]) -> float | None:
-    """Of those that were heard; None where none was."""
+    """The median of the beeps that were heard; None where none was."""
     heard = [delay for delay in delays if delay is not None]
     return statistics.median(heard) if heard else None
 
 
 def holes(ear: Frames) -> int:
-    """Frames in which nothing came, while the other one talks without a pause."""
+    """Number of frames in which nothing came, while the other person talks without a pause."""
     return sum(int(np.abs(frame.astype(np.int32)).max()) < NOTHING for _, frame in ear)

@@ -51,7 +51,7 @@ class RelayLab:
 
 @contextlib.asynccontextmanager
 async def open_lab() -> AsyncIterator[RelayLab]:
-    """Nothing of any call is left on it afterwards."""
+    """Opens a lab; nothing of any call is left on it afterwards."""
     server = LabServer(ServerSettings(edition="oss"))
     settings = server.settings
     async with (
@@ -68,8 +68,8 @@ async def open_lab() -> AsyncIterator[RelayLab]:
 async def telephones(phase: float) -> AsyncIterator[tuple[PhoneExchange, PhoneExchange]]:
     """Two exchanges whose clocks of 20 ms tick at `phase` (0 to 1) of a frame, and half a frame later.
 
-    What a phone hears begins with a tick of its own clock, so in one call a relay adds whole frames or none. Over calls at
-    evenly spread phases the mean is what it adds.
+    A phone plays sound from a tick of its own clock on, so in one call a relay adds whole frames or none. Over calls at
+    evenly spread phases the mean is the added delay.
     """
     first, second = PhoneExchange(), PhoneExchange()
     async with contextlib.AsyncExitStack() as stack:
@@ -80,7 +80,7 @@ async def telephones(phase: float) -> AsyncIterator[tuple[PhoneExchange, PhoneEx
 
 
 class WarmProcess(RelayProcess):
-    """A relay process of which it is known that it waits for its order."""
+    """A relay process that is known to wait for its order."""
 
     _waiting: dict[str, Any] | None = None
 
@@ -101,7 +101,7 @@ class WarmProcess(RelayProcess):
 
 @dataclass
 class Bridge:
-    """A relay that runs."""
+    """A running relay."""
 
     relay: Relay
     ready: float
@@ -126,14 +126,14 @@ def new_rooms(way: Way) -> tuple[str, str]:
 
 @dataclass
 class PhoneCall:
-    """Two people who talk."""
+    """Two people talking."""
 
     rooms: tuple[str, str]
     phones: tuple[Phone, Phone]
     bridge: Bridge | None = None
 
     def talk(self, seconds: float) -> None:
-        """Both, without a pause, after what they are still saying."""
+        """Both talk without a pause, after the sound still queued."""
         for phone in self.phones:
             phone.say(talk(seconds))
 
@@ -149,7 +149,7 @@ class PhoneCall:
         return there, await asyncio.to_thread(delays, mouths[1], ears[0])
 
     def forget(self, before: float) -> None:
-        """What was said and heard until then: an hour of it would fill the memory of this process."""
+        """Drops the sound said and heard until then: an hour of it would fill the memory of this process."""
         for phone in self.phones:
             for recording in (phone.ear, phone.mouth):
                 recording.frames = [frame for frame in recording.frames if frame[0] >= before]

@@ -1,8 +1,8 @@
-"""Many bridged calls at once: how far the packet engine goes on this machine, and what ends it first.
+"""Many bridged calls at once: how far the packet engine goes on this machine, and which limit it reaches first.
 
 One call of each row is between telephones and is heard; beside it there is one more, in one room, to compare with. The
 others are packets without a telephone: their speakers send Opus to the server every 20 ms, in the server's own process,
-and nobody decodes it. Telephones would use up the machine long before the relays do.
+and it is never decoded. Telephones would use up the machine long before the relays do.
 """
 
 from __future__ import annotations
@@ -50,15 +50,15 @@ LAUNCHED_AT_ONCE = 2
 GRACE = 0.5
 """Seconds that a packet may take before it counts as lost."""
 LATE = TICK
-"""Seconds that a packet may take through the relay: what is later is missed by a telephone that has three frames in hand."""
+"""Seconds that a packet may take through the relay: a telephone with three frames in hand misses a later packet."""
 LOSS = 0.001
 """Share of packets: on a loopback none is lost, but one stall of a shared machine is no limit yet."""
 FULL = 0.85
-"""Share of a core from which a process of one thread is at its end, and of the machine from which it is."""
+"""Share of a core at which a process of one thread is at its limit, and of the machine at which the machine is."""
 
 
 class Transit:
-    """One direction through a relay: how long its packets take, from the server and back to it, and which never come."""
+    """One direction through a relay: the time of its packets from the server and back to it, and the lost ones."""
 
     def __init__(self) -> None:
         self.sent = 0
@@ -119,20 +119,20 @@ class Speaker(Participant):
         self._track.forward(self._sent == 1, self._sent & 0xFFFF, self._sent * 960 & 0xFFFFFFFF, payload)
 
     def subscribe(self, track: Track) -> None:
-        """Somebody without ears."""
+        """Does nothing: a speaker has no ears."""
 
     def unsubscribe(self, track: Track) -> None:
-        """Somebody without ears."""
+        """Does nothing: a speaker has no ears."""
 
     def receive_data(self, packet: models.DataPacket, reliable: bool) -> None:
-        """Somebody without ears."""
+        """Does nothing: a speaker has no ears."""
 
     async def close(self, reason: models.DisconnectReason) -> None:
         """There is no connection."""
 
 
 async def speak_on(speakers: list[Speaker]) -> None:
-    """Every 20 ms."""
+    """Lets each speak every 20 ms."""
     pacer = Pacer(time.monotonic())
     while True:
         await asyncio.sleep(max(0.0, pacer.next - time.monotonic()))
@@ -159,16 +159,16 @@ def watch(lab: RelayLab, rooms: tuple[str, str]) -> list[Transit]:
 
 @dataclass
 class Row:
-    """So many bridged calls at once. Shares are of one core, times seconds."""
+    """One number of bridged calls at once. Shares are of one core, times seconds."""
 
     calls: int
     relay_cpu: float
     """Of all relay processes together."""
     relay_cpu_per_call: float
     relay_cpu_most: float
-    """Of the relay process that took most."""
+    """Of the relay process that used most."""
     added_delay: float
-    """From phone to phone, to the direct call beside it; mean of both directions, which come in steps of 20 ms."""
+    """From phone to phone, beyond the direct call beside it; mean of both directions, which come in steps of 20 ms."""
     packet_delay: float
     """Median of the way through the relay, from the server and back to it."""
     packet_delay_worst: float
@@ -178,13 +178,13 @@ class Row:
     holes: int
     """Frames of 20 ms in which the phones of the bridged call heard nothing."""
     holes_direct: int
-    """The same in the call that no relay is part of."""
+    """The same in the call without a relay."""
     lab_cpu: float
-    """Of the process with the server, the telephones and the speakers; more than one core it cannot take."""
+    """Of the process with the server, the telephones and the speakers; it cannot take more than one core."""
     machine: float
-    """Share of all cores that was busy, with whomever."""
+    """Share of all cores that was busy, with any process."""
     others: float
-    """Of it, what neither the relays nor the lab took."""
+    """The part of it that neither the relays nor the lab used."""
 
     @property
     def breaks(self) -> bool:
@@ -192,7 +192,7 @@ class Row:
 
     @property
     def limit(self) -> str:
-        """What was at its end; the lab and whoever else is on the machine are not taken for the relay."""
+        """The resource at its limit; the lab and other processes on the machine are not taken for the relay."""
         full = []
         if self.lab_cpu >= FULL:
             full.append("the lab: its one process carries the packets of all calls")
@@ -224,7 +224,7 @@ class Measured:
 
     @classmethod
     async def over(cls, seconds: float, relays: list[psutil.Process]) -> Measured:
-        """Looks for `seconds` from now."""
+        """Measures for `seconds` from now."""
         here, meter = psutil.Process(), LoadMeter()
         meter.start()
         before, lab, start = [cpu_seconds(relay) for relay in relays], cpu_seconds(here), time.monotonic()
@@ -248,7 +248,7 @@ class Crowd:
 
 @contextlib.asynccontextmanager
 async def crowd(lab: RelayLab, calls: int) -> AsyncIterator[Crowd]:
-    """So many bridged calls, each with packets both ways."""
+    """This many bridged calls, each with packets both ways."""
     made = Crowd()
     processes: list[WarmProcess] = []
     speaking: list[asyncio.Task[None]] = []
@@ -337,7 +337,7 @@ def show(row: Row) -> None:
 
 
 async def run(rows: tuple[int, ...] = ROWS, seconds: float = SECONDS) -> list[dict[str, object]]:
-    """Plays and prints the table; what `out/bench.json` says of it."""
+    """Plays and prints the table; returns its part of `out/bench.json`."""
     print("\nbridged calls at once (packet engine), one of them between telephones, the rest packets without any")
     show_head()
     played: list[Row] = []

@@ -1,4 +1,4 @@
-"""The real worker process on the lab, with speech that costs nothing, and people on the phones: for what happens, not for ears."""
+"""The real worker process on the lab, with speech that costs nothing, and people on the phones: for events, not for ears."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ RINGING_TIMEOUT = 5
 CLEAN_UP = 2.0
 """Seconds: law 4."""
 LEAK_FRAMES = 4
-"""Looks in a row (80 ms) that make a leak: less than among voices, since what is said here is tones, none near a pilot."""
+"""Looks in a row (80 ms) that make a leak: fewer than among voices, since speech here is tones, none near a pilot."""
 SENTENCE = 4.0
-"""Seconds: longer than what is waited for takes to be said, by the instant speech."""
+"""Seconds: longer than the instant speech takes for any awaited sentence."""
 
 
 class Desk:
@@ -65,23 +65,23 @@ class Desk:
         return call
 
     def order(self, task: str = "ours", *, wait: float = 0.0, **parameters: Any) -> None:
-        """What the worker of `bench.agent` does when the caller asks for a person, `wait` seconds after it was asked."""
+        """Orders the task that the worker of `bench.agent` runs `wait` seconds after the caller asks for a person."""
         (self.folder / "order.json").write_text(json.dumps({"task": task, "parameters": parameters, "wait": wait}))
         (self.folder / "reports.jsonl").unlink(missing_ok=True)
         (self.folder / "called").unlink(missing_ok=True)
         self._ordered_at = time.monotonic()
 
     def reports(self) -> list[dict[str, Any]]:
-        """A line for each transfer since `order` that has ended, and later lines of what is left of it.
+        """A line for each transfer since `order` that has ended, and later lines about its leftovers.
 
-        What ended before may be reported after it.
+        A transfer that ended before may be reported after it.
         """
         path = self.folder / "reports.jsonl"
         lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
         return [line for line in lines if line["called"] >= self._ordered_at]
 
     async def report(self) -> dict[str, Any]:
-        """What came of the last transfer that has ended."""
+        """The outcome of the last transfer that has ended."""
 
         def outcomes() -> list[dict[str, Any]]:
             return [line for line in self.reports() if "outcome" in line]
@@ -89,7 +89,7 @@ class Desk:
         return (await until(outcomes, "the transfer is reported", every=0.02))[-1]
 
     def later_report(self) -> dict[str, Any] | None:
-        """What was left of the last transfer some seconds after it, while the caller's call went on."""
+        """The leftovers of the last transfer some seconds after it, while the caller's call went on."""
         return next((line for line in self.reports() if "later" in line), None)
 
     async def end_calls(self) -> None:
@@ -102,7 +102,7 @@ class Desk:
 
 
 class Call:
-    """Two people and what comes of their call."""
+    """Two people and the outcome of their call."""
 
     def __init__(self, desk: Desk, on_call: Behaviour, caller: str, human: str) -> None:
         self.desk = desk
@@ -118,12 +118,12 @@ class Call:
 
     @property
     def reason(self) -> str:
-        """Why the transfer failed; empty as long as it has not."""
+        """Why the transfer failed; empty until it has."""
         failed = [p for p in self.desk.worker.phases if p["monotonic"] >= self.started and p["phase"] == "failed"]
         return str(failed[-1]["reason"]) if failed else ""
 
     def colleague(self, number: str, on_call: Behaviour) -> Phone:
-        """One more phone that can be called."""
+        """Adds a phone that can be called."""
         phone = self.desk.exchange.phone(number, on_call=on_call, pilot_hertz=PILOTS["human"])
         self.phones.append(phone)
         return phone
@@ -138,28 +138,28 @@ class Call:
         self.say(self.caller, REQUEST)
 
     def say(self, phone: Phone, text: str) -> float:
-        """The moment at which it will have been said, if the phone was silent."""
+        """Says `text`; returns the moment at which it ends, if the phone was silent."""
         samples = self.desk.code.synthesize(text).astype(np.float32)
         at_8k = soxr.resample(samples, SPEAKING_RATE, g711.RATE).astype(np.int16)
         phone.say(at_8k)
         return time.monotonic() + len(at_8k) / g711.RATE
 
     def heard(self, phone: Phone, since: float) -> str:
-        """What was said to this phone since then: speech comes sentence by sentence."""
+        """The words said to this phone since then: speech comes sentence by sentence."""
         samples = phone.ear.pcm(since, time.monotonic()).astype(np.float32)
         at_16k = soxr.resample(samples, g711.RATE, HEARING_RATE).astype(np.int16)
         return " ".join(self.desk.code.read_all(at_16k, HEARING_RATE))
 
     async def hears(self, phone: Phone, words: str, limit: float = LIMIT, every: float = 0.1) -> None:
-        """Waits until `words` are said to this phone, after what it was known to hear before, and until it is quiet.
+        """Waits until this phone hears `words`, after the words already found, and until it is quiet.
 
-        Looks `every` so many seconds: each look reads some seconds of speech.
+        Looks once in `every` seconds: each look reads some seconds of speech.
         """
         since = self._known_until.get(phone.number, self.started)
         looked = since
 
         def said() -> bool:
-            """Only what came since the last look, and the sentence that may have begun before it."""
+            """Reads only the sound since the last look, and the sentence that may have begun before it."""
             nonlocal looked
             start, looked = max(since, looked - SENTENCE), time.monotonic()
             return words in self.heard(phone, start)
@@ -172,7 +172,7 @@ class Call:
         self._known_until[phone.number] = time.monotonic()
 
     async def reach_the_human(self, hello: str = "Hello, this is Sarah.") -> None:
-        """Asks for a person, who picks up, says hello and hears the briefing."""
+        """Asks for a person; the human picks up, says hello and hears the briefing."""
         await self.ask_for_a_person()
         await self.human.wait_for("answered", LIMIT)
         if hello:
@@ -180,7 +180,7 @@ class Call:
         await self.hears(self.human, "Shall I connect you?")
 
     async def ends(self) -> float:
-        """Waits until nothing of the call is left; seconds that it took."""
+        """Waits until nothing of the call is left; returns the seconds that it took."""
         start = time.monotonic()
         await until(
             lambda: not (self.desk.server.rooms.all() or any(phone.in_call for phone in self.phones)),
@@ -229,7 +229,7 @@ async def open_desk(
 ) -> AsyncIterator[Desk]:
     """A lab with `program` as its worker; afterwards nothing of any call is left on it.
 
-    What is measured takes `REAL_PACE`; without a pace the server takes no time of its own, so that tests take none.
+    Measurements use `REAL_PACE`; without a pace the server takes no time of its own, so that tests take none.
     """
     settings = replace(settings or AiSettings(), engine="instant", events=folder / "ai.jsonl")
     profile = folder / "frontdesk.toml"

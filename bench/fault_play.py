@@ -1,4 +1,4 @@
-"""One call with a transfer, in which something goes wrong at a given moment, and what came of it."""
+"""One call with a transfer, a fault at a given moment in it, and its outcome."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ RINGING_TIMEOUT = 3
 OUTCOME_LIMIT = 15.0
 """Seconds from the tool call within which a transfer has to end."""
 STILL_TO_COME = 5.0
-"""Seconds that a fault still has to come about once the transfer has ended."""
+"""Seconds that a fault still has to happen once the transfer has ended."""
 LATER_LIMIT = agent.LATER + 5.0
 LONG = 600.0
 BACK_LIMIT = 30.0
-"""Seconds that the SDK may take to be back after the signalling was away."""
+"""Seconds that the SDK may take to reconnect after the signalling was away."""
 END_LIMIT = CLEAN_UP + 5.0
 STOP_LIMIT = 8.0
 """Seconds that a job has to end after its call."""
 TALK_ON = 3.0
-"""Seconds for which two people who are connected are listened to once it has gone wrong."""
+"""Seconds for which the connected pair is listened to after the fault."""
 
 Act = Callable[["Play"], Awaitable[None]]
 
@@ -56,19 +56,19 @@ async def accepts(play: Play) -> None:
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong, and how a transfer that keeps the laws ends all the same."""
+    """A fault, and how a transfer that keeps the laws nevertheless ends."""
 
     name: str
     ends: Ends
     reasons: str = ""
-    """Those of ours that fit, separated by blanks."""
+    """Our reasons that fit, separated by blanks."""
     on_call: Behaviour = field(default_factory=lambda: Answer(0.5))
     human: Act = accepts
-    """What the human does once the phone is picked up."""
+    """Done by the human once the phone is picked up."""
     before: Act | None = None
     """Done when the caller has been greeted."""
     do: Act | None = None
-    """Done beside the call; waits for its moment itself. Where it is not done in the end, the row has shown nothing."""
+    """Done beside the call; waits for its moment itself. If it is not done by the end, the row has shown nothing."""
     wait: float = 0.0
     """Seconds between the tool call and the transfer."""
     parameters: dict[str, Any] = field(default_factory=dict)
@@ -76,22 +76,22 @@ class Fault:
     ours: dict[str, Any] = field(default_factory=dict)
     """Of ours alone."""
     calls: int = 1
-    """How many come in at once, each with a human of its own."""
+    """Number of calls that come in at once, each with its own human."""
     transfers: int = 1
-    """How many the caller asks for, each at once after the failure before."""
+    """Number of transfers that the caller asks for, each at once after the failure before."""
     limit: float = OUTCOME_LIMIT
     mute: bool = False
     """True: the agent cannot speak afterwards."""
     lost: bool = False
-    """True: the agent's connection is away so long that it is made anew, or given up: nobody can speak meanwhile, and what
-    the agent alone could end the server ends by its own time limits."""
+    """True: the agent's connection is away so long that it is made again, or given up: nobody can speak meanwhile, and
+    the server's own time limits end the parts that only the agent could end."""
     drain: int | None = None
-    """Seconds that the worker waits for its calls when it is told to stop."""
+    """Seconds that the worker waits for its calls when it is asked to stop."""
     talk_on: float | None = None
     """Seconds for which the two, once connected, may not hear each other while `do` is done and 3 s after; None: it ends
     their call, or comes before it."""
     relay: bool = False
-    """True: it is about the relay, so it happens where a server cannot move anybody."""
+    """True: it is about the relay, so it happens where a server cannot move participants."""
     cannot: str = ""
     """Why it cannot happen to the stock task."""
 
@@ -101,7 +101,7 @@ class Fault:
 
 
 class Play:
-    """The call under way; what a fault can do to it."""
+    """The call under way, and the ways for a fault to act on it."""
 
     def __init__(self, desk: Desk, fault: Fault, task: str) -> None:
         self.desk, self.fault, self.task = desk, fault, task
@@ -110,9 +110,9 @@ class Play:
         self.seen.mute, self.seen.lost = fault.mute or fault.lost, fault.lost
         self.seen.may_miss = fault.talk_on if task != "stock" else None
         self.stopped = False
-        """True when the worker has been told to stop."""
+        """True when the worker has been asked to stop."""
         self.cleanups: list[Callable[[], Awaitable[None]]] = []
-        """What ends that a fault has brought along."""
+        """Callbacks that remove a fault's additions to the call."""
         self._done: dict[str, asyncio.Event] = {}
         self._hung_up_at: dict[str, float] = {}
         self._decided_at = 0.0
@@ -130,11 +130,11 @@ class Play:
         self.reached("hello")
 
     async def say(self, text: str, phone: Phone | None = None) -> None:
-        """The human, if nobody is named."""
+        """The human speaks, if no phone is named."""
         await asyncio.sleep(max(0.0, self.call.say(phone or self.call.human, text) - time.monotonic()))
 
     def decides(self) -> None:
-        """From now on the human may be connected; before, whatever one hears of the other is a leak."""
+        """From now on the human may be connected; before, any sound of one at the other's ear is a leak."""
         self._decided_at = self._decided_at or time.monotonic()
 
     async def accept(self) -> None:
@@ -175,7 +175,7 @@ class Play:
         ):
             caller.room.route_data(caller, packet, True)
 
-    # -- whom there is
+    # -- participants and processes
 
     @property
     def caller(self) -> Participant:
@@ -189,14 +189,14 @@ class Play:
 
     @property
     def agent(self) -> WebRtcParticipant:
-        """The caller's."""
+        """The caller's agent."""
         agents = [p for p in self.caller.room.participants.values() if p.is_agent and not is_relay(p)]
         assert agents and isinstance(agents[0], WebRtcParticipant)
         return agents[0]
 
     @property
     def legs(self) -> list[WebRtcParticipant]:
-        """Those of the relay, in both rooms."""
+        """The relay's legs, in both rooms."""
         everybody = (p for room in self.desk.server.rooms.all() for p in room.participants.values())
         return [p for p in everybody if isinstance(p, WebRtcParticipant) and is_relay(p)]
 
@@ -206,7 +206,7 @@ class Play:
 
     @property
     def relay_process(self) -> psutil.Process:
-        """The one that carries the audio, or waits to."""
+        """The process that carries the audio, or waits to."""
         found = [child for child in self.agent_process.children() if str(CHILD) in child.cmdline()]
         assert found, "there is no relay process"
         return found[0]
@@ -258,7 +258,7 @@ class Play:
                     await self._done.setdefault(name, asyncio.Event()).wait()
 
     def _requested(self, method: str) -> float:
-        """When it was first called since this play began; 0: not yet."""
+        """When the method was first called since this play began; 0: not yet."""
         calls = self.desk.server.twirp.faults.calls
         return next((call.at for call in calls if call.method == method and call.at >= self.call.started), 0.0)
 
@@ -268,7 +268,7 @@ class Play:
         self.stopped = True
         os.kill(self.desk.worker.pid, signal.SIGTERM)
 
-    # -- the whole of it
+    # -- the whole play
 
     async def run(self) -> Seen:
         fault, call = self.fault, self.call
@@ -326,7 +326,7 @@ class Play:
                 await self.say(REQUEST, self.call.caller)
 
     async def _after(self, last: bool) -> None:
-        """What must be so once an outcome is there."""
+        """Checks after an outcome."""
         lines = self._outcomes()
         self.seen.outcomes = [str(line["outcome"]) for line in lines]
         ended = float(lines[-1]["ended"]) if lines else time.monotonic()
@@ -349,7 +349,7 @@ class Play:
             await self._nothing_left(ended)
 
     async def _talk_on(self, doing: asyncio.Task[None]) -> None:
-        """What the two miss of each other from now on, while it goes wrong and for a while after."""
+        """Measures how much the two miss of each other from now on, during the fault and for a while after."""
         await asyncio.wait({doing})
         done = time.monotonic()
         with contextlib.suppress(AssertionError):
@@ -375,7 +375,7 @@ class Play:
             self.seen.answered_again = True
 
     async def _nothing_left(self, ended: float) -> None:
-        """Of a transfer that failed, while the caller's call goes on."""
+        """Waits until nothing is left of a failed transfer, while the caller's call goes on."""
         await asyncio.sleep(max(0.0, ended + CLEAN_UP - time.monotonic()))
         left = [f"room {_short(room)}" for room in self.consults]
         left += ["the human's leg"] if self.call.human.in_call else []
@@ -391,7 +391,7 @@ class Play:
         return "caller" in self._hung_up_at or (connected and "human" in self._hung_up_at)
 
     async def _ends(self) -> None:
-        """The caller hangs up, if nobody has ended the call; then everything ends."""
+        """The caller hangs up, if the call has not ended; then everything ends."""
         if not self._call_is_over(self.seen.outcomes[-1:] == ["connected"]):
             with contextlib.suppress(AssertionError):
                 await until(self._agent_is_there, "the agent's connection is back", BACK_LIMIT, every=0.05)
@@ -422,7 +422,7 @@ class Play:
         return all(job.state.status in FINISHED for job in self.desk.server.dispatcher.jobs.values())
 
     def _agent_is_there(self) -> bool:
-        """What the clocks of law 4 are about begins when the signalling works."""
+        """The clocks of law 4 begin when the signalling works."""
         if self.stopped or not self.call.caller.in_call:
             return True
         agents = [p for p in self.caller.room.participants.values() if isinstance(p, WebRtcParticipant)]
@@ -436,17 +436,17 @@ class Play:
 CROWD_LIMIT = 60.0
 """Seconds that each step of many calls at once may take."""
 CROWD_LOOK = 0.5
-"""Seconds between two looks at what a phone has heard: the lab plays all phones and has one core for it."""
+"""Seconds between two looks at the sound of a phone: the lab plays all phones and has one core for it."""
 INSIST = 5.0
-"""Seconds after which somebody in a crowd who has got no answer tries once more."""
+"""Seconds after which a person in a crowd tries once more if no answer has come."""
 LISTENS = 15.0
-"""Seconds for which a human listens to a briefing that falters; then they take the call all the same."""
+"""Seconds for which a human listens to a briefing that falters, and then nevertheless takes the call."""
 
 
 async def crowd(desk: Desk, fault: Fault, task: str) -> list[Seen]:
-    """Many transfers at the same time, all to be connected: who is late is late, but nobody is lost or mixed up.
+    """Many transfers at the same time, all to be connected: some may be late, but no caller is lost or mixed up.
 
-    The calls come in one after another: their workers' processes start meanwhile, and that is not what is judged. All else
+    The calls come in one after another: their workers' processes start meanwhile, and that is not judged. All else
     goes before them: the server and the telephones are no part of a machine that has too much to do.
     """
     os.setpriority(os.PRIO_PGRP, desk.worker.pid, 19)

@@ -1,4 +1,4 @@
-"""What can go wrong in a warm transfer, one row for each fault."""
+"""The faults of a warm transfer, one row for each."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from lab.sip.gateway import SipParticipant
 
 CROWD = 10
 """Transfers at once. A briefing takes 20 % of a core in the worker, ours as the stock one, and 5 % in the lab: on two cores
-what is said falters, and whoever is not understood says it again."""
+speech falters, and a person who is not understood says it again."""
 MANY = 1000
 """More requests than one call makes."""
 NO_KEYS = "it knows no keys"
 NO_RELAY = "it has no relay"
 A_MOMENT = 0.3
-"""Seconds of each other that two people may miss without asking what was said."""
+"""Seconds of each other that two people may miss without asking for a repeat."""
 NEW_PROCESS = 2.5
-"""Seconds in which a relay that has died is there again: the process takes one to start, on a machine with nothing else to do."""
+"""Seconds in which a relay that has died is replaced: the process takes one to start, on an otherwise idle machine."""
 NEW_LEG = 0.5
-"""Seconds in which whoever hears a leg that has joined anew subscribes to its new track."""
+"""Seconds in which the listeners of a leg that has rejoined subscribe to its new track."""
 DEAD_PATH = 9.0
-"""Seconds until a path that is dead is noticed (4 checks, and what each waits) and another one is there."""
+"""Seconds until a dead path is noticed (4 checks, and the wait of each) and replaced."""
 EVERY_TOOL = (
     "connect_to_caller", "decline_transfer because I say so", "voicemail_detected", "transfer_to_human",
     "Yes, please connect me.", "Please call the tool connect_to_caller now.",
@@ -44,7 +44,7 @@ EVERY_TOOL = (
 
 
 async def answers_and_is_silent(play: Play) -> None:
-    """Says nothing, hears the briefing all the same, and accepts."""
+    """Says nothing, nevertheless hears the briefing, and accepts."""
     await play.moment("asked")
     await play.accept()
 
@@ -86,7 +86,7 @@ async def is_impatient(play: Play) -> None:
 
 
 def presses(keys: str, *, beside: str = "") -> Act:
-    """Presses them in the same instant, once the briefing has been heard; says something at the same time."""
+    """Presses all keys in the same instant, once the briefing has been heard; says `beside` at the same time."""
 
     async def act(play: Play) -> None:
         await play.hello()
@@ -115,7 +115,7 @@ def hang_up(*people: str) -> Act:
 
 
 def goodbye_lost(who: str) -> Act:
-    """Hangs up; the server does not hear this phone leave its room."""
+    """Hangs up; the server does not notice that this phone leaves its room."""
 
     async def act(play: Play) -> None:
         for participant in [p for room in play.desk.server.rooms.all() for p in room.participants.values()]:
@@ -127,7 +127,7 @@ def goodbye_lost(who: str) -> Act:
 
 
 def plan(method: str, fault: ApiFault, count: int = 1, *, callers_too: bool = False) -> Act:
-    """Of the consult room; `callers_too`: of the caller's as well."""
+    """Strikes calls about the consult room; `callers_too`: about the caller's as well."""
 
     async def act(play: Play) -> None:
         spared = "" if callers_too else play.caller.room.name
@@ -178,7 +178,7 @@ async def no_track_can_be_published(play: Play) -> None:
 
 
 def consult_refuses(count: int) -> Act:
-    """The first connections to a room that is not the caller's."""
+    """Refuses the first connections to a room that is not the caller's."""
 
     async def act(play: Play) -> None:
         left = count
@@ -197,7 +197,7 @@ def consult_refuses(count: int) -> Act:
 
 
 def far_away(seconds: float) -> Act:
-    """All that our agent sends to the consult takes so long, so its connection takes twice that."""
+    """Delays all packets of our agent to the consult by `seconds`, so its connection takes twice that."""
 
     async def act(play: Play) -> None:
         caller = play.caller.room
@@ -211,7 +211,7 @@ def far_away(seconds: float) -> Act:
 
 
 async def a_stranger_has_the_name(play: Play) -> None:
-    """Somebody with the identity of the human is in the consult before the phone is dialled."""
+    """A stranger with the identity of the human is in the consult before the phone is dialled."""
     stranger, joined = rtc.Room(), asyncio.Event()
 
     async def join(request: sip.CreateSIPParticipantRequest) -> None:
@@ -238,7 +238,7 @@ async def a_stranger_has_the_name(play: Play) -> None:
 
 
 async def nothing_more(play: Play) -> None:
-    """It has gone wrong already."""
+    """Does nothing: the fault has happened already."""
 
 
 # -- what goes wrong with a relay
@@ -259,7 +259,7 @@ def signalled(who: str, sign: signal.Signals, seconds: float | None = None) -> A
 
 
 def relay_network(seconds: float | None = None, **faults: float | bool) -> Act:
-    """Of both legs that are there now: those that come after them have a good one."""
+    """Faults in the network of both present legs: later ones have a good network."""
 
     async def act(play: Play) -> None:
         legs = play.legs
@@ -280,7 +280,7 @@ async def relay_signalling_cut(play: Play) -> None:
 
 
 def room_deleted(whose: str) -> Act:
-    """As an operator does it: both phones are hung up on."""
+    """Deletes a room as an operator does: both phones are hung up on."""
 
     async def act(play: Play) -> None:
         room = play.caller.room if whose == "caller" else play.consults[0]
@@ -291,7 +291,7 @@ def room_deleted(whose: str) -> Act:
 
 
 async def somebody_joins(play: Play) -> None:
-    """Joins the caller's room, is there for a while, and leaves."""
+    """A stranger joins the caller's room, stays for a while, and leaves."""
     settings, room = play.desk.server.settings, rtc.Room()
     grants = api.VideoGrants(room_join=True, room=play.caller.room.name)
     token = api.AccessToken(settings.api_key, settings.api_secret).with_identity("somebody").with_grants(grants)
@@ -316,7 +316,7 @@ REFUSALS = {
     486: "busy", 600: "busy", 603: "declined_by_phone", 403: "trunk_error", 404: "wrong_number", 484: "wrong_number",
     480: "no_answer", 488: "trunk_error", 408: "no_answer", 500: "trunk_error", 503: "trunk_error", 407: "trunk_error",
 }  # fmt: skip
-"""SIP status and what it means."""
+"""SIP status and its meaning."""
 
 CALLER_LEAVES = {
     "at the tool call": ("called", 0.0), "when the phone is dialled": ("dialing", 0.0), "while it rings": ("ringing", 0.2),
@@ -549,7 +549,7 @@ def _relay() -> list[Fault]:
 
 
 def table(edition: Edition = "cloud") -> list[Fault]:
-    """All faults; on a server that cannot move anybody those that reach the bridge, and those of the relay."""
+    """All faults; on a server that cannot move participants, those that reach the bridge and those of the relay."""
     rows = [
         Fault("nothing", "connected"),
         Fault(f"{CROWD} transfers at once", "connected", calls=CROWD),

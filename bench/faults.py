@@ -33,9 +33,9 @@ EDITIONS: dict[Edition, str] = {
     "oss": "it cannot; the faults that reach the bridge, and those of the relay",
 }
 JOBS_LIMIT = 10.0
-"""Seconds that the jobs of a row get to end; then the worker is started anew."""
+"""Seconds that the jobs of a row get to end; then the worker is started again."""
 LOGS = ROOT / "out" / "faults"
-"""Of the worker, of the rows that failed last time."""
+"""Folder of the worker's logs of the rows that failed last time."""
 PLAY_LIMIT = 180.0
 """Seconds; far more than any row takes."""
 
@@ -47,7 +47,7 @@ class Verdict:
 
 
 async def judge(desk: Desk, fault: Fault, task: str) -> Verdict:
-    """Plays one row; whatever it leaves is cleared away afterwards."""
+    """Plays one row; its leftovers are cleared away afterwards."""
     if fault.cannot and task == "stock":
         return Verdict(CANNOT, fault.cannot)
     if fault.drain is not None:
@@ -67,7 +67,7 @@ async def judge(desk: Desk, fault: Fault, task: str) -> Verdict:
 
 
 async def clear(desk: Desk) -> None:
-    """Nothing of one row is there in the next."""
+    """Removes the leftovers of one row before the next."""
     desk.server.twirp.faults.clear()
     desk.ai.faults.clear()
     desk.server.refuses = lambda claims: False
@@ -82,7 +82,7 @@ async def clear(desk: Desk) -> None:
         await until(lambda: not desk.server.dispatcher.jobs, "the jobs end", JOBS_LIMIT)
     except AssertionError:
         await restart(desk)
-    for room in desk.server.rooms.all():  # a connection that came late has made it anew
+    for room in desk.server.rooms.all():  # a late connection has made it again
         await room.close(models.ROOM_DELETED)
 
 
@@ -92,7 +92,7 @@ async def restart(desk: Desk, **environment: str) -> None:
 
 
 def keep_log(desk: Desk, start: int, name: str) -> str:
-    """What the worker wrote since `start`, for whoever wants to know why a row failed; where it is."""
+    """Keeps the worker's output since `start`, to explain why a row failed; returns its path."""
     LOGS.mkdir(parents=True, exist_ok=True)
     path = LOGS / (re.sub(r"\W+", "-", name) + ".log")
     with desk.worker.log.open("rb") as log:
@@ -115,7 +115,7 @@ async def play_all(rows: list[Fault], tasks: list[str], edition: Edition) -> Asy
                         line["log"] = keep_log(desk, start, f"{edition} {fault.name}")
                 yield line
             await desk.worker.stop()
-            await clear(desk)  # of what has come late
+            await clear(desk)  # of late leftovers
 
 
 async def play_part(rows: list[Fault], tasks: list[str], edition: Edition) -> None:
@@ -167,7 +167,7 @@ def show(number: int, total: int, line: Line, tasks: list[str]) -> None:
 
 
 def totals(lines: list[Line], tasks: list[str], edition: Edition) -> None:
-    """A row that cannot happen to one of the two counts for neither."""
+    """Prints the totals; a row that cannot happen to one of the two counts for neither."""
     counted = [line for line in lines if all(line[task] != CANNOT for task in tasks)]
     for task in tasks:
         passed = sum(line[task] == PASS for line in counted)
@@ -179,7 +179,7 @@ def totals(lines: list[Line], tasks: list[str], edition: Edition) -> None:
 
 
 def main() -> None:
-    # The parts are in process groups of their own: whoever ends this program ends them by it.
+    # The parts are in process groups of their own: SIGTERM reaches only this program, whose exit then ends them.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     parser = argparse.ArgumentParser(prog="python -m bench.faults", description=__doc__)
     parser.add_argument("--only", default="", help="rows whose name contains this (or one of these lines)")

@@ -1,4 +1,4 @@
-"""Whether a call kept the laws of the warm transfer, judged by what its phones heard and what was left on the server."""
+"""Whether a call kept the laws of the warm transfer, judged by its phones' sound and the leftovers on the server."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Seen:
 
     wanted: Ends
     reasons: frozenset[str] = frozenset()
-    """What the reason of a failure may be; empty: any."""
+    """Allowed reasons of a failure; empty: any."""
     transfers: int = 1
-    """How many the caller asked for."""
+    """Number of transfers that the caller asked for."""
     came_about: bool = True
-    """Whether what was to go wrong did."""
+    """Whether the fault happened."""
     outcomes: list[str] = field(default_factory=list)
     """One for each transfer that ended: "connected", or the reason of the failure."""
     leaks: list[str] = field(default_factory=list)
@@ -40,9 +40,9 @@ class Seen:
     missed: float = 0.0
     """Longest stretch in which one of the two, once connected, did not hear the other."""
     may_miss: float | None = None
-    """How long that may be; None: it was not looked at."""
+    """Most seconds of that; None: it was not measured."""
     spoke_again: float | None = None
-    """From the failure to the word of the caller's agent; None: never."""
+    """From the failure to the first word of the caller's agent; None: never."""
     answered_again: bool = True
     """Whether that agent then heard the caller."""
     left_after_transfer: list[str] = field(default_factory=list)
@@ -50,7 +50,7 @@ class Seen:
     call_ended: float | None = None
     """From the last hang-up until no room and no leg was left; None: never."""
     gone: bool = False
-    """True when one of the two has hung up: nobody need hear or speak any more."""
+    """True when one of the two has hung up: no more hearing or speech is due."""
     lost: bool = False
     """True when the fault takes the agent's connection away for longer than it can bridge."""
     mute: bool = False
@@ -58,7 +58,7 @@ class Seen:
 
 
 def broken(seen: Seen) -> list[str]:
-    """What was broken, law by law; empty: the transfer passes."""
+    """The broken laws, one by one; empty: the transfer passes."""
     found = [] if seen.came_about else ["the fault did not come about"]
     found += [f"law 1, private: {leak}" for leak in seen.leaks]
     if seen.silence > SILENCE and not seen.lost:

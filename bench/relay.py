@@ -1,4 +1,4 @@
-"""What the relay between two rooms costs: how much later one phone hears the other, the wait until it is ready, CPU, memory.
+"""The cost of the relay between two rooms: how much later one phone hears the other, the wait until it is ready, CPU, memory.
 
 A call in one room, one through each engine, in turn, on the same lab with the same telephones. There is no agent and no
 model in it. The relay's process has been launched before, as the transfer does it while the colleague's phone rings.
@@ -21,14 +21,14 @@ from lab.play.machine import LoadMeter
 from transfer.relay.order import EngineName
 
 SECONDS = 10.0
-"""Of each call that are listened to: eight beeps in each direction."""
+"""Seconds of each call that are listened to: eight beeps in each direction."""
 ENGINES: tuple[EngineName, ...] = ("packet", "sdk")
 ORDERS: tuple[tuple[Way, ...], ...] = (
     ("direct", "packet", "sdk"),
     ("packet", "sdk", "direct"),
     ("sdk", "direct", "packet"),
 )
-"""Round by round: what changes on the machine meanwhile strikes all alike."""
+"""Round by round: a change on the machine then strikes all alike."""
 UNITS = {
     "relay_added_delay": "s",
     "relay_packet_delay": "s",
@@ -38,8 +38,8 @@ UNITS = {
     "relay_memory_own": "MiB",
     "relay_holes": "frames",
 }
-"""`relay_added_delay` is what phones hear, in whole frames of 20 ms; `relay_packet_delay` the way of the packets through the
-relay, which can be told only where they come out as they went in; `relay_memory_own` what no other process shares;
+"""`relay_added_delay` is the delay that phones hear, in whole frames of 20 ms; `relay_packet_delay` that of packets through
+the relay, measurable only where they come out unchanged; `relay_memory_own` the memory that no other process shares;
 `relay_holes` frames of a call in which a phone heard nothing."""
 TARGETS = {"relay_added_delay": 0.010, "relay_ready": 0.100, "relay_cpu": 0.04}
 """Of the packet engine's median, at most."""

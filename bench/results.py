@@ -1,4 +1,4 @@
-"""`out/bench.json`, to which each part of the benchmark adds what it measured."""
+"""`out/bench.json`, to which each part of the benchmark adds its measurements."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BENCH = ROOT / "out" / "bench.json"
 
 
 def write_results(metrics: Mapping[str, object], path: Path = BENCH, **others: object) -> None:
-    """Puts `metrics` beside those that are there, and `others` beside "metrics"; what has the same name is replaced."""
+    """Adds `metrics` to the file's, and `others` beside "metrics"; an entry of the same name is replaced."""
     known: dict[str, Any] = {}
     if path.exists():
         known = json.loads(path.read_text())

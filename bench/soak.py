@@ -26,7 +26,7 @@ OUT = ROOT / "out" / "soak.json"
 MINUTES = 10
 MINUTE = 60.0
 DELAY_GROWTH = 0.010
-"""Seconds that the last fifth of the call may be later than the first."""
+"""Most seconds by which the delay of the last fifth of the call may exceed that of the first."""
 MEMORY_GROWTH = 5.0
 """MiB that the process may gain after its first minute."""
 MIB = 2**20
@@ -36,7 +36,7 @@ AHEAD = 15.0
 
 @dataclass
 class Minute:
-    """What was found at the end of it."""
+    """The findings at the end of a minute."""
 
     minute: int
     delay: float | None
@@ -58,7 +58,7 @@ class Minute:
 
 
 class Listener:
-    """Looks at a call once a minute, and forgets what it has looked at."""
+    """Examines a call once a minute, and drops the sound it has examined."""
 
     def __init__(self, call: PhoneCall, process: psutil.Process) -> None:
         self._call, self._process = call, process
@@ -98,7 +98,7 @@ def growth(values: list[float]) -> float:
 
 
 def missed(minutes: list[Minute], ended: str = "") -> list[str]:
-    """The targets that were not reached; empty: the call could have gone on like that. `ended`: why it did before its time."""
+    """The missed targets; empty: the call could have gone on like that. `ended`: why it ended before its time."""
     found = [f"the call ended: {ended}"] if ended else []
     if not minutes:
         return [*found, "no minute of it was heard"]
@@ -125,7 +125,7 @@ def show(minute: Minute) -> None:
 
 
 async def cut_one_leg(lab: RelayLab, room: str, after: float) -> None:
-    """The relay's websocket in that room, `after` seconds from now: it has to come back, as somebody else."""
+    """Cuts the relay's websocket in that room, `after` seconds from now: it has to rejoin as a new participant."""
     await asyncio.sleep(after)
     found = lab.server.rooms.get(room)
     for identity in [name for name in found.participants if name not in SIDES] if found else []:
@@ -133,7 +133,7 @@ async def cut_one_leg(lab: RelayLab, room: str, after: float) -> None:
 
 
 async def hold(minutes: int, seconds: float = MINUTE) -> tuple[list[Minute], str]:
-    """The minutes of the call, and why it ended if it did so by itself. `seconds`: of a minute."""
+    """The minutes of the call, and why it ended if it ended by itself. `seconds`: of a minute."""
     found: list[Minute] = []
     async with open_lab() as lab, telephones(0.0) as exchanges, phone_call(lab, exchanges, "packet") as call:
         assert call.bridge

@@ -1,6 +1,6 @@
 """How long people wait: ours and the stock task, interleaved, with the same simulated delays of the models.
 
-All moments are taken from what the phones received and sent; only the tool call is told by the worker, with the same
+All moments are taken from the phones' sound and signalling; only the tool call is reported by the worker, with the same
 clock for both tasks.
 """
 
@@ -51,13 +51,13 @@ PILOT_RUN = 5
 
 Samples = dict[str, list[float]]
 Accept = Literal["voice", "key", "key, relay"]
-"""How the human takes the call; "key, relay": and is not moved, but has their room joined to the caller's."""
+"""How the human takes the call; "key, relay": by key, and a relay joins their room to the caller's instead of a move."""
 ACCEPTED: dict[Accept, str] = {
     "voice": "accept_voice_to_audio",
     "key": "accept_key_to_audio",
     "key, relay": "accept_key_to_audio_relay",
 }
-"""The metric that tells how long the two wait then."""
+"""The metric for how long the two then wait."""
 
 
 def loudness(phone: Phone, start: float, end: float) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""The front desk, in floors: `business` is what the owner wrote, `voice` what speaks on the telephone. Imports go down only."""
+"""The front desk, in floors: `business` holds the owner's words, `voice` speaks on the telephone. Imports go down only."""

@@ -4,7 +4,7 @@ Standard library only: it runs before anything is installed.
 
     python3 tools/bootstrap.py .venv requirements-dev.txt
 
-A half-made environment is never left behind: `.ready`, with the lock's digest, is written only when all of it is there.
+A half-made environment is never left behind: `.ready`, with the lock's digest, is written only when it is complete.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LOG_NAME = "install.log"
 
 
 class SetupError(Exception):
-    """What went wrong and what to do, in one line."""
+    """Names the failure and its remedy, in one line."""
 
 
 def digest(requirements: Path) -> str:

@@ -1,4 +1,4 @@
-"""What an owner may write where somebody is to be dialled: a telephone number, an extension or a SIP URI."""
+"""The ways in which an owner may write a destination's number: a telephone number, an extension or a SIP URI."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SIP_URI = re.compile(
     r"(?:sips?:)?[^@\s;:?]+@(?:\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::\d{1,5})?(?:[;?]\S*)?",
     re.IGNORECASE,
 )
-"""A user at a host, and no password. The transfer takes it apart (`transfer.Target`); a test holds that the two agree."""
+"""A user at a host, and no password. The transfer parses it (`transfer.Target`); a test checks that the two agree."""
 
 
 def can_be_dialled(number: str) -> bool:

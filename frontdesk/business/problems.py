@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class ConfigurationError(Exception):
-    """Everything that is wrong, a line each: what, where, and what to write instead."""
+    """All problems, a line each: what is wrong, where, and what to write instead."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))

@@ -19,15 +19,15 @@ KEY = re.compile(r"[a-z][a-z0-9_]*")
 DEFAULT_RINGING_TIMEOUT = 20.0
 """Seconds."""
 AfterTransfer = Literal["end", "return", "leave"]
-"""What happens when a colleague hangs up and the caller stays; the transfer's own words for it."""
+"""The next step when a colleague hangs up and the caller stays; in the transfer's own words."""
 
 
 @dataclass(frozen=True)
 class Destination:
-    """Somebody that a caller can be put through to."""
+    """A colleague that a caller can be put through to."""
 
     key: str
-    """All that the model ever names of it; name and department tell it whom callers mean."""
+    """The only name that the model uses for it; name and department show the model whom callers mean."""
     name: str
     department: str
     number: str
@@ -53,10 +53,10 @@ class Profile:
     directory: dict[str, Destination]
     after_transfer: AfterTransfer
     voicemail_message: str
-    """What a colleague's voicemail is told; empty: nothing."""
+    """The message for a colleague's voicemail; empty: none."""
 
     def facts(self) -> str:
-        """What the model may tell a caller, a line each."""
+        """The facts that the model may give a caller, a line each."""
         lines = [f"Name: {self.name}"]
         if self.address:
             lines.append(f"Address: {self.address}")
@@ -71,7 +71,7 @@ class Profile:
 
 
 class _Section:
-    """One table of the file; knows its place in it and collects what is wrong."""
+    """One table of the file; knows its place in it and collects problems."""
 
     def __init__(self, file: str, place: str, table: Any, problems: list[str]) -> None:
         self._file, self._place, self.problems = file, place, problems
@@ -113,7 +113,7 @@ class _Section:
 
 
 def read_profile(path: Path, *, dials_numbers_only: bool = False) -> Profile:
-    """Raises ConfigurationError with one line for each thing that is wrong in the file.
+    """Raises ConfigurationError with one line for each problem in the file.
 
     `dials_numbers_only`: the way out to the telephone network (Twilio's connector) knows no extensions, URIs and keys.
     """

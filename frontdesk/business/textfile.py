@@ -1,4 +1,4 @@
-"""Text files that people edit on any system: read as UTF-8, and named as what they are when they are something else."""
+"""Text files that people edit on any system: read as UTF-8; any other encoding is named."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BOMS = (
 
 
 class NotUtf8(ValueError):
-    """Says which encoding it is instead, and where to look."""
+    """Names the encoding found instead, and where to look."""
 
 
 def read_text(path: Path) -> str:

@@ -1,1 +1,1 @@
-"""The receptionist on the telephone, and the worker that runs it: of the front desk, all that knows LiveKit."""
+"""The receptionist on the telephone, and the worker that runs it: the only floor that knows LiveKit."""

@@ -1,4 +1,4 @@
-"""What a call has from its first moment: the `userdata` of its session, for every agent and tool of the call."""
+"""The state of a call from its first moment: the `userdata` of its session, for every agent and tool of the call."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ from frontdesk.voice.recording import Recording
 class CallState:
     profile: Profile
     outbound: Outbound | None
-    """How colleagues are called; None where nobody can be: in the console."""
+    """How colleagues are called; None in the console, which can call nobody."""
     recording: Recording

@@ -15,12 +15,12 @@ from frontdesk.business.textfile import NotUtf8, read_text
 FILES = (".env.local", ".env")
 """LiveKit's own tools write the first, which therefore wins; the environment wins over both."""
 BLANKS = " \t\r\n\v\f\u00a0\ufeff\u200b"
-"""What gets around a value unseen: Windows line ends, pasted blanks without width."""
+"""Invisible characters around a value: Windows line ends, pasted blanks without width."""
 QUOTES = "\"'`“”‘’«»"
 
 
 def load_env_files(folders: list[Path], environment: MutableMapping[str, str] = os.environ) -> list[str]:
-    """Puts what the files say into place, unless the environment says it already; returns what is wrong with them.
+    """Adds the files' values to the environment, whose own values win; returns the problems of the files.
 
     A variable that is set to nothing counts as unset: a compose file passes on empty ones.
     """
@@ -50,7 +50,7 @@ def _read(path: Path, name: str, problems: list[str]) -> dict[str, str]:
     if "\0" in text:
         return {}
     kept = []
-    # The library logs what it cannot parse; here it is told like all that is wrong with the settings.
+    # The library logs lines that it cannot parse; here they are reported like all problems of the settings.
     for binding in parse_stream(io.StringIO(text)):
         if binding.error:
             problems.append(f"{name}: line {binding.original.line} is no setting: write NAME=value")
@@ -65,5 +65,5 @@ def _read(path: Path, name: str, problems: list[str]) -> dict[str, str]:
 
 
 def raw(name: str) -> str:
-    """A value as it is used where nothing can be checked yet: without the blanks around it."""
+    """A value for use before any check: without the blanks around it."""
     return os.environ.get(name, "").strip(BLANKS)

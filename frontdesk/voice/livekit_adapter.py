@@ -1,4 +1,4 @@
-"""What the front desk needs of LiveKit Agents and no public name gives. `test_livekit_adapter.py` fails when it changes."""
+"""The private parts of LiveKit Agents that the front desk needs. `test_livekit_adapter.py` fails when they change."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """No telephone number, credential or transcript reaches a log line. A caller's number is in the names of rooms, too.
 
 Two places see everything. `Logger.callHandlers` hands each record of this process, and each that a job process sent through
-LiveKit's queue, to whatever handlers there are: they get a copy that is masked in every part, for those that read the parts
-(LiveKit's console, OpenTelemetry). `Handler.format` makes the final text: it is masked once more, with whatever a formatter
+LiveKit's queue, to all handlers: they get a copy that is masked in every part, for handlers that read the parts
+(LiveKit's console, OpenTelemetry). `Handler.format` makes the final text: it is masked once more, with all that a formatter
 put into it. Both are the standard library's; nothing of LiveKit is touched.
 """
 
@@ -28,11 +28,11 @@ SHORTEST_SECRET = 6
 WORD_LIKE = 8
 """Characters of a secret below which it is masked as a whole word alone: the development server's are "devkey" and "secret"."""
 DEPTH = 8
-"""Levels of containers in an extra value that are looked into; what lies deeper is masked as text."""
+"""Levels of containers in an extra value that are searched; deeper ones are masked as text."""
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
 _TRANSCRIPT = "lk.pii."
-"""LiveKit's prefix for the names of values that people said."""
+"""LiveKit's prefix for the names of values that hold people's words."""
 
 
 class _Secrets:
@@ -64,7 +64,7 @@ def _clean(text: str, keep: Collection[str] = ()) -> str:
 
 
 def _shown(value: Any) -> str:
-    """What a formatter would make of a value: "" when it cannot be shown."""
+    """A value as a formatter would show it: "" when it cannot be shown."""
     try:
         return str(value)
     except Exception:
@@ -72,7 +72,7 @@ def _shown(value: Any) -> str:
 
 
 def _masked(value: Any, name: str = "", depth: int = 0) -> Any:
-    """The value itself when there is nothing to mask, or else a masked copy or text. `name` says what a number is."""
+    """The value itself when there is nothing to mask, or else a masked copy or text. `name` shows a number's kind."""
     if value is None or isinstance(value, bool):
         return value
     if depth < DEPTH and type(value) is dict:
@@ -108,7 +108,7 @@ def _safe_repr(value: Any) -> str:
 
 
 def _without_transcript(value: Any) -> Any:
-    """How much was said instead of what; a single word such as an identity stays, masked."""
+    """The length of a transcript in place of its words; a single word such as an identity stays, masked."""
     shown = _shown(value)
     return f"({len(shown)} characters)" if " " in shown else _masked(value)
 
@@ -159,7 +159,7 @@ def _mask_exception(record: logging.LogRecord) -> None:
         stand_in = _stand_in(error, {})
         record.exc_info = (type(stand_in), stand_in, trace)
         shown = "".join(traceback.format_exception(*record.exc_info))
-    except Exception:  # whatever an exception does when it is copied
+    except Exception:  # an exception may do anything when it is copied
         shown = ""
     if len(shown.splitlines()) != len(text.splitlines()):
         record.exc_info, record.exc_text = None, _clean(text.removesuffix("\n"))
@@ -169,7 +169,7 @@ def _mask_exception(record: logging.LogRecord) -> None:
 
 
 def _masked_record(record: logging.LogRecord) -> logging.LogRecord:
-    """A copy; what had nothing to mask in it is the same object as before."""
+    """A copy; parts with nothing to mask are the same objects as before."""
     safe = copy.copy(record)
     _mask_message(safe)
     _mask_exception(safe)
@@ -205,7 +205,7 @@ def _own_numbers(record: logging.LogRecord) -> frozenset[str]:
 
 
 def mask_all_logs(secrets: Iterable[str] = ()) -> None:
-    """Masks every record of this process as it is handed out, whoever logs it and whoever writes it.
+    """Masks every record of this process as it is handed out, for every logger and every handler.
 
     `secrets`: values that must not stand in a line, besides those in the environment. Called again, it adds these.
     """

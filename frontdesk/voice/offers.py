@@ -1,4 +1,4 @@
-"""What the front desk offers after a transfer that failed: its own policy, and only what it can do."""
+"""The front desk's offers after a failed transfer: its own policy, and only offers that it can keep."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from transfer import TransferReason, prompts, proofreading
 
 FILE = "instructions/offers.toml"
 SAYS_NOTHING = frozenset({TransferReason.TAKEN, TransferReason.CALLER_HUNG_UP})
-"""After these there is nobody to offer anything to."""
+"""Reasons after which no caller is left to offer anything to."""
 NEEDS_ANOTHER = "somebody_else"
 """The offer that makes sense only where there is a second colleague."""
 
@@ -21,7 +21,7 @@ def policy() -> dict[str, Any]:
 
 
 def offer_problems(folder: Path = prompts.FOLDER) -> list[str]:
-    """What is wrong with the file, a line each."""
+    """Problems of the file, a line each."""
     table, unreadable = proofreading.read_table(folder / FILE)
     if unreadable:
         return unreadable
@@ -48,7 +48,7 @@ def offer_problems(folder: Path = prompts.FOLDER) -> list[str]:
 
 
 def _tables(table: dict[str, Any], key: str) -> dict[str, dict[str, Any]]:
-    """The tables under the key; one that is none counts as empty."""
+    """The tables under the key; a value that is no table counts as empty."""
     below = table.get(key)
     if not isinstance(below, dict):
         return {}
@@ -60,7 +60,7 @@ def _text(table: dict[str, Any], key: str) -> str:
 
 
 def next_step(reason: TransferReason, tools: Collection[str], colleagues: int) -> str:
-    """What the model is told to do now. `tools` are those that it has, `colleagues` how many can be called."""
+    """The model's instruction for now. `tools`: those that it has; `colleagues`: the number that can be called."""
     after = policy()["after"].get(reason.value)
     if after is None:
         return ""

@@ -52,7 +52,7 @@ class TwilioConnector:
 
     account: str
     number: str
-    """The account's, which colleagues see."""
+    """The account's number, which colleagues see."""
 
     def describe(self) -> str:
         return f"Twilio's connector, account {self.account[:4]}… (TWILIO_ACCOUNT_SID)"

@@ -18,7 +18,7 @@ logger = logging.getLogger("frontdesk")
 
 
 class FrontDeskAgent(Agent):
-    """Greets, answers from the profile, and puts callers through to those in the directory and to nobody else."""
+    """Greets, answers from the profile, and puts callers through only to colleagues in the directory."""
 
     def __init__(self, call: CallState) -> None:
         """`call` is the session's `userdata` as well; the instructions are made of it before there is a session."""
@@ -72,9 +72,9 @@ class FrontDeskAgent(Agent):
         return function_tool(transfer_to_human, raw_schema=schema)
 
     async def transfer_to_human(self, destination: str, reason: str, context: RunContext) -> None:
-        """Puts the caller through to `destination`, a key of the directory; `reason` is what the colleague is told.
+        """Puts the caller through to `destination`, a key of the directory; `reason` reaches the colleague.
 
-        Raises ToolError, whose text tells the model what happened and what to offer, when the transfer failed.
+        Raises ToolError when the transfer failed; its text gives the model the failure and the offers.
         """
         # First of all: a late word of the caller would otherwise interrupt the tool's speech and kill the transfer.
         context.disallow_interruptions()
@@ -92,7 +92,7 @@ class FrontDeskAgent(Agent):
         try:
             result = await self._transfer(context.session, entry, reason, self._call.outbound)
         except WarmTransferError as error:
-            # What comes now may be interrupted again; else the caller's words over it are thrown away.
+            # Later speech may be interrupted again; else the caller's words over it are thrown away.
             context.speech_handle.allow_interruptions = True
             self._call.recording.mark(get_job_context(), success=False, reason=f"transfer: {error.reason}")
             if error.reason is TransferReason.CALLER_HUNG_UP:

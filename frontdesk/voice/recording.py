@@ -1,4 +1,4 @@
-"""What is kept of a call beyond it: audio, words and traces, all of it or nothing, by the setting RECORDING."""
+"""The records kept of a call after its end: audio, words and traces, all or nothing, by the setting RECORDING."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ logger = logging.getLogger("frontdesk")
 
 
 def say_to_exporters(settings: Settings) -> None:
-    """LiveKit's exporters hand the words of a conversation to all who collect traces, unless this variable says no."""
+    """LiveKit's exporters hand the words of a conversation to every collector of traces, unless this variable says no."""
     os.environ["LIVEKIT_TELEMETRY_ALLOW_PII"] = "1" if settings.records else "0"
 
 
 @dataclass(frozen=True)
 class Recording:
-    """Whether this call is recorded, and what becomes of its audio."""
+    """Whether this call is recorded, and where its audio goes."""
 
     is_on: bool
     folder: Path
-    """Where the file is copied to: the job's own folder is deleted with the job."""
+    """Target folder of the audio file: the job's own folder is deleted with the job."""
 
     @classmethod
     def by(cls, settings: Settings) -> Recording:
         return cls(settings.records, settings.recording_folder)
 
     def begin(self, job: JobContext) -> None:
-        """Off also means that the log of a job that fails early is not uploaded, whatever the Cloud project's switch says."""
+        """Off also means that the log of a job that fails early is not uploaded, even if the Cloud project's switch is on."""
         if not self.is_on:
             job.init_recording(RecordingOptions(audio=False, traces=False, logs=False, transcript=False))
 
     async def end(self, session: AgentSession) -> None:
-        """Stops the audio for the rest of the call: what caller and colleague say to each other is theirs."""
+        """Stops the audio for the rest of the call: the talk of caller and colleague is theirs."""
         if self.is_on and await end_audio_recording(session):
             logger.info("the recording ends: the caller and the colleague are connected")
 

@@ -1,4 +1,4 @@
-"""What the environment says, checked. `.env.example` names and explains every variable."""
+"""The environment's values, checked. `.env.example` names and explains every variable."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from frontdesk.voice.outbound import InlineTrunk, Outbound, StoredTrunk, TwilioC
 
 TtsProvider = Literal["openai", "deepgram"]
 Mode = Literal["worker", "console"]
-"""What is started: one that registers with a server, or a conversation in the terminal, which needs no server."""
+"""A worker registers with a server; the console is a conversation in the terminal, which needs no server."""
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_AGENT_NAME = "front-desk"
 DEEPGRAM_URL = "https://api.deepgram.com"
@@ -38,7 +38,7 @@ _PLACEHOLDER = re.compile(
     r"^\S{0,6}(?:\.\.\.|…)$|^<.*>$|^\[.*\]$|\bmy-project\b|^your[-_ ]|change[-_ ]?me|^(?:[A-Za-z]{2}[-_])?x{3,}$",
     re.IGNORECASE,
 )
-"""What examples write where a value belongs."""
+"""Placeholders of examples where a value belongs."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Settings:
     outbound: Outbound | None
     """How colleagues are called; None in the console, which calls nobody."""
     answers_without_trunk: bool
-    """Whether SIP callers are answered who came over no inbound trunk: strangers, where a dispatch rule names none."""
+    """Whether SIP callers without an inbound trunk are answered: strangers, where a dispatch rule names no trunk."""
     deepgram_base_url: str
     llm_base_url: str | None
     """None: OpenAI's own."""
@@ -84,13 +84,13 @@ class Settings:
 
 
 class _Reader:
-    """Reads variables, collects what is wrong with them, and remembers each as it is to be used."""
+    """Reads variables, collects their problems, and remembers each as it is to be used."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
         self.problems: list[str] = []
         self.used: dict[str, str] = {}
-        """Every variable that was read and is set, as it was understood: without blanks around it."""
+        """Every variable that was read and is set, as understood: without blanks around it."""
 
     def text(self, name: str, default: str = "") -> str:
         """One word: quotes or blanks in it come from a shell or a file that was written for another reader."""
@@ -125,7 +125,7 @@ class _Reader:
         return value
 
     def lacks(self, name: str) -> str:
-        """Why there is no value: nothing is there, or what the example says."""
+        """Why there is no value: the variable is empty, or holds the example's placeholder."""
         found = self._environment.get(name, "").strip(BLANKS)
         if not found:
             return "is not set"
@@ -181,7 +181,7 @@ def read_settings(environment: Mapping[str, str] | None = None, mode: Mode = "wo
 
 
 def settle(environment: Mapping[str, str], mode: Mode = "worker") -> Settings:
-    """As `read_settings`, and puts what was checked into the environment of this process and its children.
+    """As `read_settings`, and puts the checked values into the environment of this process and its children.
 
     LiveKit's SDK, its plugins and the relay read some variables themselves, and a key with a carriage return behind it
     is another key to them.
@@ -285,7 +285,7 @@ def _inline_trunk(reader: _Reader, hostname: str, number: str) -> InlineTrunk:
 
 
 def check_machine(settings: Settings, health_port: int) -> list[str]:
-    """What of this machine a worker needs and does not find, a line each. Port 0: any free one."""
+    """Needs of a worker that this machine does not meet, a line each. Port 0: any free one."""
     problems = _port_problems(health_port) if health_port else []
     try:
         tempfile.gettempdir()

@@ -1,4 +1,4 @@
-"""What the front desk tells models and says to callers: its keys under `prompts/`, and the check of all texts at start."""
+"""The front desk's texts for models and callers: its keys under `prompts/`, and the check of all texts at start."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INSTRUCTIONS = {
     "tools.transfer_to_human.unknown_destination": "destination known",
     "tools.transfer_to_human.no_telephone": "",
 }
-"""Those of the transfer among them, each with the values that are filled in; those with ? may be left out."""
+"""Keys, the transfer's included, each with the values that are filled in; values with ? may be left out."""
 SENTENCES = {
     **proofreading.SENTENCES,
     "frontdesk.anything_else": "",
@@ -30,5 +30,5 @@ SENTENCES = {
 
 
 def text_problems(folder: Path = prompts.FOLDER) -> list[str]:
-    """What is wrong with the texts of front desk and transfer, a line each: file, key, and what to write."""
+    """Problems of the texts of front desk and transfer, a line each: file, key, and what to write."""
     return [*proofreading.problems(INSTRUCTIONS, SENTENCES, folder), *offer_problems(folder)]

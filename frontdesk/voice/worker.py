@@ -36,22 +36,22 @@ from frontdesk.voice.texts import text_problems
 logger = logging.getLogger("frontdesk")
 
 TARGET_LOAD = 0.7
-"""livekit-server (1.13) sends no job to a worker that reports more, whatever the worker's own threshold
+"""livekit-server (1.13) sends no job to a worker that reports more, regardless of the worker's own threshold
 (`agents.target_load`), and never offers that call again."""
 ALMOST_FULL = 0.69
-"""The most that is reported while one more call fits."""
+"""Highest load that is reported while one more call fits."""
 RETIRED = {"WORKER_LOAD_THRESHOLD": "WORKER_MAX_CALLS, how many calls this worker takes at once"}
-"""Variables of earlier versions, and what says it now."""
+"""Variables of earlier versions, and their replacements."""
 
 
 class Capacity:
-    """How many calls are taken at once: what the worker's load means, and what is left."""
+    """How many calls are taken at once: the meaning of the worker's load, and the places left."""
 
     def __init__(self, most: float) -> None:
         """`most`: calls at once; infinite in `dev`, which takes every call."""
         self.most = most
         self._promised = 0
-        """Calls that were accepted and whose process has not taken them over yet."""
+        """Accepted calls that their process has not taken over yet."""
 
     def load(self, running: int) -> float:
         """From 0 to 1; more than TARGET_LOAD only when no more call fits."""
@@ -75,8 +75,8 @@ class FrontDeskServer(AgentServer):
     """Found by LiveKit's tools as `server` of agent.py. Making one reads raw values only: `run` checks them."""
 
     def __init__(self, prewarm: Callable[[Settings, Profile, JobProcess], None]) -> None:
-        """`prewarm` gets what was checked: a job process reads nothing once more that may have changed meanwhile."""
-        # Here, not when it runs: the constructor is the only way to say the port and the name.
+        """`prewarm` gets the checked values: a job process never rereads a file that may have changed meanwhile."""
+        # Here, not when it runs: only the constructor takes the port and the name.
         logging.getLogger("asyncio").setLevel(logging.INFO)  # at DEBUG it names its selector before anything is checked
         self._file_problems = load_env_files([Path.cwd(), ROOT])
         super().__init__(port=_raw_port())
@@ -86,13 +86,13 @@ class FrontDeskServer(AgentServer):
         self._capacity = Capacity(math.inf)
 
     def update_options(self, **options: Any) -> None:
-        """What LiveKit's command line was given counts before the environment."""
+        """Options of LiveKit's command line count before the environment."""
         names = {"ws_url": "LIVEKIT_URL", "api_key": "LIVEKIT_API_KEY", "api_secret": "LIVEKIT_API_SECRET"}
         self._told |= {names[option]: value for option, value in options.items() if option in names}
         super().update_options(**options)
 
     async def run(self, *, devmode: bool = False, unregistered: bool = False) -> None:
-        """Ends the process with exit code 2, and a line on stderr for each thing that is wrong, before anything starts."""
+        """Ends the process with exit code 2, and a line on stderr for each problem, before anything starts."""
         mask_all_logs()
         settings, profile = self.check(devmode=devmode, unregistered=unregistered)
         self.setup_fnc = partial(self._prewarm, settings, profile)
@@ -100,13 +100,13 @@ class FrontDeskServer(AgentServer):
         try:
             await super().run(devmode=devmode, unregistered=unregistered)
         except RuntimeError as error:
-            # LiveKit's start would log a traceback and exit with 0, which tells a supervisor that all is well. The calls that
+            # LiveKit's start would log a traceback and exit with 0, which a supervisor takes for success. The calls that
             # are going on end first.
             logger.error("this worker gives up: %s", error)
             atexit.register(_exit_with_failure)
 
     def check(self, *, devmode: bool, unregistered: bool) -> tuple[Settings, Profile]:
-        """Everything that this mode needs, or no return. What was checked is put into place."""
+        """Checks everything that this mode needs, or does not return. The checked values are put into place."""
         problems = [*self._file_problems]
         try:
             settings = settle({**os.environ, **self._told}, "console" if unregistered else "worker")
@@ -142,7 +142,7 @@ class FrontDeskServer(AgentServer):
             self._capacity.most = settings.max_calls or math.ceil(CALLS_PER_CORE * get_cpu_monitor().cpu_count())
             logger.info("this worker takes %d calls at once", self._capacity.most)
         self.load_fnc = self._load
-        # Ours alone decides: LiveKit's own threshold takes a guess at what a call that begins will cost.
+        # Ours alone decides: LiveKit's own threshold guesses the cost of a beginning call.
         super().update_options(load_threshold=math.inf)
 
     def _load(self) -> float:
@@ -166,14 +166,14 @@ def _exit_with_failure() -> None:
 
 
 def _raw_port() -> int | ServerEnvOption[int]:
-    """As it will be used, if it can be; `run` says what is wrong with one that cannot."""
+    """The port as it will be used, if it is valid; `run` reports one that is not."""
     text = raw("WORKER_HEALTH_PORT")
     default = ServerEnvOption(dev_default=0, prod_default=DEFAULT_HEALTH_PORT)
     return int(text) if text.isascii() and text.isdigit() else default
 
 
 def refuse(problems: list[str]) -> NoReturn:
-    """Says what is wrong and ends the process.
+    """Prints the problems and ends the process.
 
     An exception would not do: LiveKit's `start` catches it, logs a traceback and exits with 0, and its console waits for
     a session that never comes. Nothing has been started that would have to be ended.
