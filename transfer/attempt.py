@@ -1,4 +1,4 @@
-"""One destination, from its first ring to its decision. Nothing of it is used again by the next."""
+"""One destination, from its first ring to its decision. The next attempt reuses nothing of it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ logger = logging.getLogger("transfer")
 EARS_LIMIT = 2.0
 """Seconds that the human's sound may take to reach our agent before silence is counted: a media path is set up in one."""
 SILENCE_BEFORE_BRIEFING = 1.0
-"""Seconds: a human who has picked up and says nothing is spoken to."""
+"""Seconds of silence from the human after which our agent speaks first."""
 OPINION_LIMIT = 2.0
 """Seconds that the model has to say who picked up."""
 AFTER_THE_BEEP = 1.5
@@ -37,23 +37,23 @@ AFTER_THE_BEEP = 1.5
 VOICEMAIL_LIMIT = 40.0
 """Seconds that a voicemail's greeting may take; then no message is left."""
 HEARING_OUT_LIMIT = 6.0
-"""Seconds for which a line that is never quiet is listened to; noise is no reason never to speak."""
+"""Seconds for which our agent listens to a line that is never quiet: noise is no reason never to speak."""
 BRIEFING_GRACE = 0.5
 """Seconds after the hello that a briefing still being written gets; then it is built without the model."""
 JOIN_LIMIT = 8.0
-"""Seconds from pick-up that our own way into the consult room may take: the human hears nothing until then."""
+"""Seconds from pick-up that our agent may take to join the consult room: the human hears nothing until then."""
 DEADLINE_WARNING = 20.0
 """Seconds before the deadline at which the human is told that the caller waits; half of a shorter deadline."""
 GOODBYE_LIMIT = 6.0
 """Seconds that a goodbye may take."""
 SHORT_GOODBYE_LIMIT = 1.5
-"""Seconds after the caller has gone at which a goodbye ends: after 2, no leg is left."""
+"""Seconds after the caller hangs up at which a goodbye ends: after 2, no leg is left."""
 CONSULT_TURN_HANDLING: TurnHandlingOptions = {
     "endpointing": {"min_delay": 0.4, "max_delay": 1.2},
     "interruption": {"discard_audio_if_uninterruptible": False},
 }
-"""A colleague answers the phone with half a sentence ("Sarah here"); nobody waits 3 s for the rest of it. And whoever
-speaks over the opening is heard: it may be a machine."""
+"""A colleague answers the phone with half a sentence ("Sarah here"); our agent does not wait 3 s for the rest. And
+speech over the opening is heard: it may be a machine's."""
 GOODBYES = {
     TransferReason.DECLINED: "transfer.goodbye_declined",
     TransferReason.CONSULT_DEADLINE: "transfer.goodbye_deadline",
@@ -63,12 +63,12 @@ GOODBYES = {
     TransferReason.CALLER_CANCELLED: "transfer.goodbye_caller_gone",
     TransferReason.BRIDGE_FAILED: "transfer.goodbye_bridge_failed",
 }
-"""What a human who has been spoken to hears last."""
+"""Last words to a human who has been spoken to."""
 
 
 @dataclass(frozen=True)
 class ConsultOptions:
-    """What all attempts of one transfer have in common."""
+    """Options that all attempts of one transfer share."""
 
     line: Origination
     agent: dict[str, Any]
@@ -77,14 +77,14 @@ class ConsultOptions:
     deadline: float
     """Seconds from pick-up to a decision."""
     voicemail_message: str = ""
-    """What a voicemail is told; empty: nothing."""
+    """Said to a voicemail; empty: nothing."""
     joins_ahead: bool = True
     """False where several consults go on at once: a relay waits in one of them at most."""
 
 
 @dataclass
 class Attempt:
-    """`await run()` returns when the human accepts; `close` ends whatever is left of it, at any moment."""
+    """`await run()` returns when the human accepts; `close` ends the rest of it, at any moment."""
 
     job: JobContext
     caller: AgentSession
@@ -99,15 +99,15 @@ class Attempt:
     def __post_init__(self) -> None:
         self.consult.on_said = self.journal.said
         self._hello = asyncio.Event()
-        """Whoever picked up has said something and paused."""
+        """The answering party has said something and paused."""
         self._words = asyncio.Event()
-        """Something that was said has become words, and they were no machine's."""
+        """Speech has become words, and they were no machine's."""
         self._briefed = asyncio.Event()
         """A person is there, and the briefing begins."""
         self._closing: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
-        """WarmTransferError tells why nobody accepted."""
+        """Raises WarmTransferError with the reason why nobody accepted."""
         self.journal.enter(Phase.DIAL)
         await self._reach_the_human()
         self.journal.enter(Phase.ANSWERED)
@@ -127,7 +127,7 @@ class Attempt:
     def close(self, failure: WarmTransferError | None = None, since: float | None = None) -> asyncio.Task[None]:
         """Hangs up, after a goodbye that fits the failure to a human who has been spoken to. Only the first call counts.
 
-        `since`: when the failure came about, on the clock of `time.monotonic`; now, when not given.
+        `since`: when the failure happened, on the clock of `time.monotonic`; now, when not given.
         """
         if self._closing is None:
             self.failure = failure
@@ -160,7 +160,7 @@ class Attempt:
             self.journal.end(None)
 
     async def _leave_message(self, text: str) -> None:
-        """After the greeting and the beep; the caller need not wait for it."""
+        """Speaks after the greeting and the beep; the caller does not wait for it."""
         agent = self.consult.agent
         assert agent
         try:
@@ -173,7 +173,7 @@ class Attempt:
         await self._close(None)
 
     async def _say_goodbye(self, goodbye: str, limit: float) -> None:
-        """A last sentence to the human, as far as one can still be said."""
+        """Says a last sentence to the human, where that is still possible."""
         if self.consult.is_away:
             return
         try:
@@ -258,9 +258,9 @@ class Attempt:
         self._repeating = asyncio.create_task(self._say_briefing())
 
     async def _open_briefing(self) -> None:
-        """The human's hello comes first; one who says nothing is spoken to after a second.
+        """Waits for the human's hello; after a second of silence our agent speaks first.
 
-        Whoever goes on speaking over the opening, as machines do, is heard out before a word about the caller is said.
+        A speaker who goes on over the opening, as machines do, is heard out before a word about the caller is said.
         """
         agent = self.consult.agent
         assert agent
@@ -305,7 +305,7 @@ class Attempt:
                     await self._words.wait()
 
     async def _second_opinion(self) -> Answerer | None:
-        """Of the model, on a greeting that is too long for a hello and has none of the words that machines use."""
+        """Asks the model about a greeting that is too long for a hello and has none of the words that machines use."""
         model = self.options.agent["llm"] if is_given(self.options.agent["llm"]) else self.caller.llm
         words = " ".join(said.text for said in self.consult.transcript if said.who == "human")
         if not isinstance(model, llm.LLM) or not words:
@@ -316,12 +316,12 @@ class Attempt:
         try:
             async with asyncio.timeout(OPINION_LIMIT):
                 return from_model((await model.chat(chat_ctx=request).collect()).text)
-        except Exception as error:  # whatever is wrong with the model, people are briefed
+        except Exception as error:  # people are briefed even when the model fails
             logger.info("no second opinion on who picked up: %s", type(error).__name__)
             return None
 
     async def _wait_for_a_person(self, agent: ConsultAgent) -> None:
-        """Tells an assistant who we are, nothing of the caller, and waits until somebody else speaks."""
+        """Introduces us to an assistant, without a word about the caller, and waits until somebody else speaks."""
         session = self.consult.session
         if agent.answerer is Answerer.ASSISTANT:
             answer = session.say(prompts.sentence("transfer.screening_answer"), allow_interruptions=False)
@@ -333,7 +333,7 @@ class Attempt:
             await self._say_opening()
 
     async def _say_briefing(self) -> None:
-        """All about the caller, and the question."""
+        """Says all about the caller, and asks the question."""
         agent, session = self.consult.agent, self.consult.session
         assert agent
         if agent.decision.done():
@@ -344,7 +344,7 @@ class Attempt:
         agent.asked = agent.asked or not said.interrupted
 
     async def _remind(self) -> None:
-        """Before the deadline, the human hears once that the caller waits."""
+        """Reminds the human once, before the deadline, that the caller waits."""
         if self.destination.person_timeout is not None:
             await self._briefed.wait()
         await asyncio.sleep(max(self.options.deadline - DEADLINE_WARNING, self.options.deadline / 2))

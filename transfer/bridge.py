@@ -27,9 +27,9 @@ logger = logging.getLogger("transfer")
 BridgeKind = Literal["auto", "move", "relay"]
 
 MOVE_LIMIT = 2.0
-"""Seconds until a move that does not come about is given up."""
+"""Seconds until a move that does not succeed is given up."""
 ARRIVAL_LOOK = 0.5
-"""Seconds between two questions to the server whether the human has arrived: our own connection may be away."""
+"""Seconds between two queries of the server for the human's arrival: our own connection may be down."""
 RELAY_LIMIT = 10.0
 """Seconds that a relay may take, with both of its engines tried."""
 
@@ -41,28 +41,28 @@ class Bridged:
     kind: str
     """"move", "relay/packet" or "relay/sdk"."""
     why: str
-    """Why it is this one."""
+    """Why this kind was used."""
     relay: Relay | None = None
-    """What carries the audio; None: both are in the caller's room."""
+    """The relay that carries the audio; None: both are in the caller's room."""
 
 
 class Bridge(Protocol):
     """One way to let two people in two rooms hear each other."""
 
     def prepare(self) -> None:
-        """Called while the phone rings: does in advance what takes long. Returns at once."""
+        """Called while the phone rings: starts slow preparations. Returns at once."""
 
     def join_ahead(self, consult: Consult) -> None:
-        """Called when the human is being briefed: does what can be done before they agree. Returns at once."""
+        """Called when the human is being briefed: starts the steps that need no agreement. Returns at once."""
 
     async def connect(self, consult: Consult) -> Bridged:
-        """Returns when the two hear each other. WarmTransferError (bridge failed) when that cannot be."""
+        """Returns when the two hear each other; otherwise WarmTransferError (bridge failed)."""
 
     def turn_away(self, identity: str) -> None:
-        """The transfer has ended while the two were being connected: the human does not stay with the caller."""
+        """Called when the transfer ends while the two are being connected: keeps the human away from the caller."""
 
     async def aclose(self) -> None:
-        """Ends what was prepared and not used."""
+        """Ends unused preparations."""
 
 
 class MoveBridge:
@@ -74,10 +74,10 @@ class MoveBridge:
         self._why = why
 
     def prepare(self) -> None:
-        """There is nothing that takes long."""
+        """Does nothing: no step takes long."""
 
     def join_ahead(self, consult: Consult) -> None:
-        """Nor anything that could be done now."""
+        """Does nothing: no step can be taken now."""
 
     async def aclose(self) -> None:
         """Nothing is left open."""
@@ -90,7 +90,7 @@ class MoveBridge:
             raise
 
     async def move(self, consult: Consult) -> Bridged:
-        """`connect`, for who has another way: a move that is given up may still come about."""
+        """Like `connect`, but leaves a timed-out move alone, because it may still succeed."""
         request = api.MoveParticipantRequest(
             room=consult.room_name, identity=consult.human_identity, destination_room=self._room.name
         )
@@ -98,7 +98,7 @@ class MoveBridge:
         arriving = asyncio.create_task(self._arrival(consult.human_identity))
         try:
             async with asyncio.timeout(MOVE_LIMIT):
-                # Whoever has arrived has been moved, whatever becomes of the answer.
+                # A human who has arrived has been moved, whatever the answer is.
                 await asyncio.wait({asking, arriving}, return_when=asyncio.FIRST_COMPLETED)
                 if not arriving.done():
                     asking.result()
@@ -136,7 +136,7 @@ class MoveBridge:
         return await is_in_room(self._job.api, self._room.name, identity)
 
     def turn_away(self, identity: str) -> None:
-        """A move that was given up can still come about; whoever it brings does not stay."""
+        """A move that was given up can still succeed; the human whom it brings is removed."""
         removing: set[asyncio.Task[None]] = set()
 
         def on_arrival(participant: rtc.RemoteParticipant) -> None:
@@ -144,7 +144,7 @@ class MoveBridge:
                 removing.add(asyncio.create_task(self._remove(identity)))
 
         self._room.on("participant_connected", on_arrival)
-        removing.add(asyncio.create_task(self._remove(identity)))  # we may not see it, being away ourselves
+        removing.add(asyncio.create_task(self._remove(identity)))  # our own connection may be down
 
     async def _remove(self, identity: str) -> None:
         request = api.RoomParticipantIdentity(room=self._room.name, identity=identity)
@@ -160,7 +160,7 @@ class RelayBridge:
     """Joins the two rooms; each stays in their own."""
 
     def __init__(self, job: JobContext, room: rtc.Room, caller: Callable[[], str | None]) -> None:
-        """`caller` tells the caller's identity."""
+        """`caller` returns the caller's identity."""
         self._job, self._room, self._caller = job, room, caller
         self._process: RelayProcess | None = None
         self._ahead: tuple[Consult, Relay] | None = None
@@ -168,11 +168,11 @@ class RelayBridge:
 
     def prepare(self) -> None:
         if self._process is None and self._ahead is None:
-            with contextlib.suppress(OSError):  # it is tried again when it is needed, and told then
+            with contextlib.suppress(OSError):  # tried again when it is needed, and reported then
                 self._process = RelayProcess.launch()
 
     def join_ahead(self, consult: Consult) -> None:
-        """The relay is in both rooms when the human agrees, and passes nothing on before."""
+        """Puts the relay into both rooms before the human agrees; until then it passes nothing on."""
         self._drop_ahead()
         self.prepare()
         if self._process is not None and self._caller():
@@ -181,13 +181,13 @@ class RelayBridge:
             self._ahead[1].join()
 
     def _drop_ahead(self) -> None:
-        """That was for somebody who did not take the call."""
+        """Stops a relay for a human who did not take the call."""
         if self._ahead is not None:
             self._see_to(asyncio.create_task(self._ahead[1].stop()))
             self._ahead = None
 
     async def _start(self, relay: Relay) -> None:
-        """One that is given up leaves both rooms by itself: neither the caller nor the human waits for that."""
+        """A relay that is given up leaves both rooms by itself: neither the caller nor the human waits for that."""
         starting = asyncio.create_task(relay.start())
         try:
             async with asyncio.timeout(RELAY_LIMIT):
@@ -214,7 +214,7 @@ class RelayBridge:
         """The human has never left their own room."""
 
     async def join(self, consult: Consult, why: str, *, after_move: bool) -> Bridged:
-        """`after_move`: a move of the human has been given up and may still come about."""
+        """`after_move`: a move of the human has been given up and may still succeed."""
         try:
             relay = self._take(consult, after_move=after_move)
             await self._start(relay)
@@ -226,7 +226,7 @@ class RelayBridge:
         return Bridged(f"relay/{relay.engine}", reason, relay)
 
     def _take(self, consult: Consult, *, after_move: bool) -> Relay:
-        """The one that is there already, if it is for this consult. OSError when there can be no process."""
+        """The relay joined ahead for this consult, or a new one. OSError when no process can start."""
         if self._ahead is not None and self._ahead[0] is consult:
             (_, relay), self._ahead = self._ahead, None
             return relay
@@ -257,7 +257,7 @@ class RelayBridge:
 async def _abandon(relay: Relay, starting: asyncio.Task[None]) -> None:
     starting.cancel()
     await asyncio.gather(starting, return_exceptions=True)
-    await relay.stop()  # it may have come about in the very moment
+    await relay.stop()  # it may have started at this very moment
 
 
 class AutoBridge:
@@ -307,7 +307,7 @@ def _is_not_implemented(error: BaseException | None) -> bool:
 
 
 def make_bridge(kind: BridgeKind, job: JobContext, room: rtc.Room, caller: Callable[[], str | None]) -> Bridge:
-    """`caller` tells the caller's identity when it is needed."""
+    """`caller` returns the caller's identity when it is needed."""
     match kind:
         case "move":
             return MoveBridge(job, room)

@@ -20,13 +20,13 @@ AfterBridge = Literal["end", "return", "leave"]
 Person = Literal["caller", "human"]
 
 OUTSIDE_LOOK = 1.0
-"""Seconds between two looks at who is there, when we are not."""
+"""Seconds between two looks at the people in the room, when our agent is not there."""
 
 
 class LineWatch:
-    """Tells who of the two leaves first. A caller who leaves ends the call; so does a human, unless the agent returns.
+    """Reports which of the two leaves first. A caller who leaves ends the call; so does a human, unless the agent returns.
 
-    It lives as long as the job: whoever awaited the transfer may be done long before.
+    It lives as long as the job: the tool that awaited the transfer may be done long before.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class LineWatch:
             relay.ended.add_done_callback(self._on_relay_ended)
 
     def _on_relay_ended(self, ended: asyncio.Future[Ended]) -> None:
-        """A relay that ends by itself, for whatever reason, has hung up on the human."""
+        """A relay that ends by itself, for any reason, has hung up on the human."""
         if ended.result().reason == "moved":
             logger.info("a move that was given up has brought the human after all")
             if self._relay is not None:
@@ -77,7 +77,7 @@ class LineWatch:
     async def _watch_from_outside(self) -> None:
         """The job of an agent whose connection is lost for good shuts down; the two may still be talking."""
         if self._relay is not None and not self.left.done():
-            self._relay.let_go()  # it hangs up on the one when the other has
+            self._relay.let_go()  # it hangs up on one when the other leaves
             return
         while self._lost and not self.left.done():
             await asyncio.sleep(OUTSIDE_LOOK)
@@ -85,7 +85,7 @@ class LineWatch:
                 there = await self._job.api.room.list_participants(api.ListParticipantsRequest(room=self._room.name))
             except API_ERRORS as error:
                 if not is_not_found(error):
-                    continue  # the server is away
+                    continue  # the server does not answer
                 return
             self._returns = False
             present = {participant.identity for participant in there.participants if not has_hung_up(participant)}
@@ -106,7 +106,7 @@ class LineWatch:
             self._ending.append(asyncio.ensure_future(self._end_relay(self._relay, who)))
 
     async def _end_relay(self, relay: Relay, who: Person) -> None:
-        """A relay that has seen the caller leave has deleted their room: a server takes seconds to say that it is gone."""
+        """A relay that has seen the caller leave has deleted their room: a server takes seconds to report that."""
         await relay.stop()
         if who == "caller" and relay.ended.result().side != "first":
             await delete_room(self._job.api, self._room.name)

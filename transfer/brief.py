@@ -23,26 +23,26 @@ HISTORY_LIMIT = 12_000
 """Characters of the conversation that a model or the colleague's agent gets to see: about 3,000 tokens, or a quarter of an
 hour of talk. The whole of a long call makes instructions of 70,000 tokens, which take seconds to read and cost as much."""
 FIRST_WORDS = HISTORY_LIMIT // 4
-"""Characters of that for the begin, where callers say why they call; the newest turns get the rest."""
+"""Characters of that for the beginning, where callers say why they call; the newest turns get the rest."""
 TURN_LIMIT = 1_500
 """Characters of one turn: a minute and a half of speech."""
 TOOL_RESULT_LIMIT = 500
-"""Characters of what a tool found."""
+"""Characters of one tool result."""
 UNREDACTED = 4
-"""So many times of each limit are redacted: what is cut off before that is far from what is shown."""
+"""Multiple of each limit that is redacted: an earlier cut is then far from the text that is shown."""
 EDGE = 200
-"""Characters beside an early cut that are never shown: half a card may be left of one that the cut went through."""
+"""Characters beside an early cut that are never shown: the cut may have left half a card number there."""
 EDGE_TURNS = 8
 """Turns beside an early cut that are never shown, since a card may be dictated in several."""
 CUT, GAP = "[…]", "[……]"
-"""Stand in the text while it is redacted, for what was cut off early: within a turn, and between two."""
+"""Marks in the text, while it is redacted, of parts that were cut off early: within a turn, and between two."""
 TELEPHONE = re.compile(r"\+?\d{3,17}")
 """A caller ID that is a number: "anonymous" and "restricted" are none."""
 CALLER, FOUND = "Caller", "Found by"
 
 
 def conversation(chat_ctx: llm.ChatContext | None, redact: Redact) -> str:
-    """What the caller and the agent said and what the agent's tools found, a line each, redacted and then bounded.
+    """The words of the caller and the agent and the results of the agent's tools, a line each, redacted and then bounded.
 
     At most about HISTORY_LIMIT characters: the first words, the newest, and between them how many turns were left out.
     """
@@ -81,7 +81,7 @@ def _bounded(begin: list[str], end: list[str], skipped: int) -> list[str]:
 
 
 def _cut(line: str) -> str:
-    """A line as long as it may be, without its middle: what people want stands at the begin or at the end."""
+    """A line within its limit, without its middle: people say what they want at the beginning or at the end."""
     limit = TOOL_RESULT_LIMIT if line.startswith(FOUND) else TURN_LIMIT
     begin, cut, end = line.partition(CUT)
     if not cut and len(line) <= limit:
@@ -113,7 +113,7 @@ def _words(text: str, limit: int) -> str:
 
 
 def what_is_known(history: str, reason: str, number: str = "") -> str:
-    """The conversation as models get to see it: with why the caller needs a person, as their agent understood it, and the
+    """The conversation for models: with the reason why the caller needs a person, as their agent understood it, and the
     caller's telephone number for those who ask."""
     lines = [history]
     if reason:
@@ -156,21 +156,21 @@ async def write_summary(model: llm.LLM | None, history: str, reason: str = "") -
 class Briefing:
     """What the human hears first, and its sound, made while the phone rings: an opening, and the words about the caller.
 
-    Nobody waits for it: what is not ready when the human is there is replaced by what is.
+    Never waited for: at pick-up, parts that are not ready fall back to ready ones.
     """
 
     def __init__(
         self, model: llm.LLM | None, voice: tts.TTS | None, history: str, redact: Redact, reason: str = ""
     ) -> None:
-        """`history` and `reason` are redacted already; what the model writes of them is redacted again."""
+        """`history` and `reason` are redacted already; the model's text about them is redacted again."""
         self.opening = Sentence(prompts.sentence("transfer.opening"))
-        """Names nothing of the caller: it may be said to whoever picks up."""
+        """Says nothing about the caller: any person or machine may hear it."""
         self._fallback = Sentence(_whole(fallback_summary(history, reason)))
         self._written: Sentence | None = None
         self._preparing = asyncio.create_task(self._prepare(model, voice, history, redact, reason))
 
     async def settle(self, limit: float) -> None:
-        """Waits up to `limit` seconds; from then on the text stays what it is."""
+        """Waits up to `limit` seconds; after that the text is final."""
         await asyncio.wait({self._preparing}, timeout=limit)
         await self.aclose()
 
@@ -185,7 +185,7 @@ class Briefing:
     async def _prepare(
         self, model: llm.LLM | None, voice: tts.TTS | None, history: str, redact: Redact, reason: str
     ) -> None:
-        """Never fails: what cannot be had is left out."""
+        """Never fails: unavailable parts are left out."""
         speaking = asyncio.create_task(self.opening.prepare(voice))
         try:
             self._written = Sentence(_whole(redact(await write_summary(model, history, reason))))

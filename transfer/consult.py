@@ -41,13 +41,13 @@ from transfer.transcript import Said
 logger = logging.getLogger("transfer")
 
 ROOM_EMPTY_TIMEOUT = 120
-"""Seconds after which the server itself closes a consult room in which our agent is alone: what a killed worker leaves."""
+"""Seconds after which the server itself closes a consult room in which our agent is alone: a killed worker leaves one."""
 ROOM_DEPARTURE_TIMEOUT = 5
 CONNECT_PAUSE = 0.3
 """Seconds between two tries to join."""
 SETTLE_LIMIT = 1.0
-"""Seconds that a connection under way, or a session that starts, gets before the room is deleted: the SDK (1.1.21), whose
-room is deleted while it connects, waits 15 s for media that cannot come and then makes the room anew."""
+"""Seconds that a connection under way, or a session that starts, gets before the room is deleted: if that happens
+while the SDK (1.1.21) connects, it waits 15 s for media that cannot come and then creates the room again."""
 LATE_LIMIT = 20.0
 """Seconds that closing waits for either, to end it."""
 ENDING_LIMIT = 10.0
@@ -65,7 +65,7 @@ Decision = Accepted | WarmTransferError
 
 
 class ConsultAgent(Agent):
-    """Speaks to the human. What the human decides is in `decision`."""
+    """Speaks to the human, whose decision is in `decision`."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class ConsultAgent(Agent):
         """True once the human has heard the whole briefing: a plain yes answers it."""
         self.line = HelloWatch()
         self.answerer: Answerer | None = None
-        """Who spoke last, when it was not the person that was called."""
+        """The last speaker, when it was not the person called."""
         self._walks_menus = walks_menus
         self.spoken_to = False
         """True once somebody has said something or pressed a key, though the turn may not be over."""
@@ -119,7 +119,7 @@ class ConsultAgent(Agent):
             self.decision.set_result(decision)
 
     def on_words(self, event: UserInputTranscribedEvent) -> None:
-        """A machine is known at once by its words before the briefing. It speaks first; later, only people do."""
+        """Recognises a machine by its words, only before the briefing: machines speak first; later, only people do."""
         if not event.transcript.strip():
             return
         self.spoken_to = True
@@ -132,7 +132,7 @@ class ConsultAgent(Agent):
             self._on_words()
 
     def take_for(self, heard: Answerer | None) -> None:
-        """Nobody is there behind a voicemail, nor behind a menu without the keys for it; an assistant may fetch somebody."""
+        """There is no person behind a voicemail, nor behind a menu without the keys for it; an assistant may fetch one."""
         self.answerer = heard
         if heard is Answerer.VOICEMAIL:
             self.decide(WarmTransferError(TransferReason.VOICEMAIL))
@@ -177,7 +177,7 @@ def _names(tools: Sequence[llm.Tool | llm.Toolset]) -> Iterator[str]:
 
 
 class Consult:
-    """One attempt's room, connection, session and identity; none of them is ever used again."""
+    """One attempt's room, connection, session and identity; none of them is reused."""
 
     def __init__(self, job: JobContext, transfer: str) -> None:
         """`transfer`: the id of the transfer."""
@@ -197,11 +197,11 @@ class Consult:
         self.human_heard = asyncio.Event()
         """Set when the human has a track: with a connector, which knows no call status, that is the answer."""
         self.has_ears = asyncio.Event()
-        """Set when the human's track has come to our agent: what was said before it cannot know."""
+        """Set when the human's track has reached our agent, which cannot know earlier words."""
         self.keeps_room = False
         """True once the human stays in this room, which has been joined to the caller's: only our agent leaves it."""
         self.ending: asyncio.Task[None] | None = None
-        """What else is done to end a call that was being set up."""
+        """Further work that ends a call that was being set up."""
         self.agent: ConsultAgent | None = None
         self.room.on("participant_connected", self._on_participant)
         self.room.on("participant_attributes_changed", lambda changed, participant: self._on_participant(participant))
@@ -240,7 +240,7 @@ class Consult:
         session.on("user_input_transcribed", agent.on_words)
         session.on("user_input_transcribed", self._on_words)
         session.on("conversation_item_added", self._on_item)
-        # Shielded: cancelled half-way, a connection would come about after all, unseen, and a session could not be closed.
+        # Shielded: cancelled half-way, a connection would nevertheless succeed, unseen, and a session could not be closed.
         self._joining = asyncio.create_task(self._join(token.to_jwt(), session, agent))
         self._joining.add_done_callback(lambda joining: joining.cancelled() or joining.exception())
         await asyncio.shield(self._joining)
@@ -257,7 +257,7 @@ class Consult:
         await session.start(agent=agent, room=self.room, room_options=options, record=False)
 
     async def _connect(self, token: str) -> None:
-        """Tries again as long as the consult goes on: the server may be away for a moment while the phone rings."""
+        """Tries again as long as the consult goes on: the server may be unreachable for a moment while the phone rings."""
         while True:
             try:
                 return await self.room.connect(server_url(self._job), token)
@@ -332,7 +332,7 @@ class Consult:
             self.on_repeat()
 
     async def decision(self) -> Decision:
-        """What the human decides; that they hung up, when they go before or with it."""
+        """The human's decision; a hang-up, when they leave before it or at the same moment."""
         assert self.agent
         gone = asyncio.create_task(self.human_left.wait())
         pending: list[asyncio.Future[Any]] = [self.agent.decision, gone]
@@ -353,7 +353,7 @@ class Consult:
             await session.aclose()
 
     async def close(self) -> None:
-        """Everything ends: first of all the phone, ringing or talking, then our session, connection and the room."""
+        """Ends everything: first the phone, ringing or talking, then our session, connection and the room."""
         self._closed = True
         if self.keeps_room:
             await self.close_session()
@@ -374,8 +374,8 @@ class Consult:
         if self.ending is not None:
             await asyncio.wait({self.ending}, timeout=ENDING_LIMIT)
         if late or not deleted:
-            # Our late arrival has made it anew, or the server did not do it at first; if it never does, it closes the
-            # room by itself, ROOM_DEPARTURE_TIMEOUT after the last one has left.
+            # Our late arrival has created it again, or the server did not delete it at first; if it never does, it closes
+            # the room by itself, ROOM_DEPARTURE_TIMEOUT after the last participant has left.
             await delete_room(self._job.api, self.room_name)
         if hanging_up is not None:
             await hanging_up
@@ -390,7 +390,7 @@ class Consult:
             await asyncio.wait({self._joining}, timeout=limit)
 
     async def _hang_up(self) -> None:
-        """Ends the phone's leg in a room that cannot be deleted, or not yet; it ends soon after the last one has left."""
+        """Ends the phone's leg in a room that cannot be deleted, or not yet; the room ends soon after the last one has left."""
         request = api.RoomParticipantIdentity(room=self.room_name, identity=self.human_identity)
         try:
             async with asyncio.timeout(CALL_LIMIT):

@@ -1,4 +1,4 @@
-"""Dials the human agent into the consult room, and says what came of it."""
+"""Dials the human agent into the consult room, and reports the outcome."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ logger = logging.getLogger("transfer")
 API_GRACE = 5.0
 """Seconds beyond the ringing timeout that the server has to answer our request; it answers at once when the time is over."""
 DEFAULT_RINGING = 80.0
-"""Seconds that livekit-sip rings when it is told no limit."""
+"""Seconds that livekit-sip rings without a given limit."""
 CALLER_NAME = "front-desk"
-"""Who calls, where no caller ID is given and the trunk is inline: such a trunk has no number of its own, and the server dials
+"""Caller ID where none is given and the trunk is inline: such a trunk has no number of its own, and the server dials
 nobody without one ("no numbers on outbound trunk")."""
 KIND = "phone: "
-"""Label before a number that is to be masked: seven digits of which nothing says that they are a phone's would stay."""
+"""Label before a number that is to be masked: seven digits without a label would stay."""
 STATUS_GRACE = 2.0
 """Seconds that the call status may lag behind the server's answer."""
 
@@ -38,7 +38,7 @@ class Destination:
     sip_call_to: str
     """A number, an extension behind the trunk, or a SIP URI: that is dialled over an inline trunk to its host."""
     name: str = ""
-    """For events and reports; what a person calls it, such as "billing"."""
+    """For events and reports; the name that people use, such as "billing"."""
     dtmf: str = ""
     """Keys to send after the answer, such as an extension; `w` waits half a second."""
     ringing_timeout: float | None = None
@@ -49,7 +49,7 @@ class Destination:
 
     @property
     def label(self) -> str:
-        """The name; without one, the target as it may stand in events, spans and records, which are kept: no whole number."""
+        """The name; without one, the target without a whole number: events, spans and records are kept."""
         return self.name or mask(f"{KIND}{self.sip_call_to}").removeprefix(KIND)
 
 
@@ -102,7 +102,7 @@ class Line:
                 )
                 logger.error("the telephone line for transfers refused a call: %s", mask(status))
             raise failure from error
-        # Our own connection to the room may still be on its way; the server's answer is enough then.
+        # Our own connection to the room may still be under way; the server's answer is enough then.
         try:
             async with asyncio.timeout(STATUS_GRACE):
                 await consult.human_active.wait()

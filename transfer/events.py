@@ -1,4 +1,4 @@
-"""What happens in a transfer, as it happens."""
+"""Events of a transfer, as they happen."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class TransferEvent:
     human_identity: str = ""
     """Identity of the human in that room."""
     call_reason: str = ""
-    """Why the caller needs a person, where the task was told."""
+    """Why the caller needs a person; empty where none was given."""
     reason: TransferReason | None = None
     """Why the attempt or the transfer failed, when it did."""
     transcript: tuple[Said, ...] = ()
@@ -50,8 +50,8 @@ class TransferEvent:
     bridge: str = ""
     """Of `bridged`: "move", "relay/packet" or "relay/sdk"."""
     bridge_reason: str = ""
-    """Why it is this one."""
+    """Why this kind was used."""
 
 
 EventListener = Callable[[TransferEvent], None]
-"""What it raises is logged, and changes nothing for the transfer."""
+"""Its exceptions are logged, and change nothing for the transfer."""

@@ -60,7 +60,7 @@ class Hold:
 
     def __init__(self, session: AgentSession, room: rtc.Room, audio: HoldAudio, *, use_default: bool) -> None:
         self._session = session
-        # A player of its own for each transfer, and a track of its own: the agent's other background audio stays.
+        # Each transfer has a player and a track of its own: the agent's other background audio stays.
         self._player = HoldPlayer(room, audio, use_default=use_default)
         self._before: _SessionIo | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -83,7 +83,7 @@ class Hold:
         self._stand_in = self._session.say("", audio=self._player.sound(), add_to_chat_ctx=False)
 
     async def say(self, text: str) -> None:
-        """A sentence to the caller in the voice of their agent, in the middle of the hold audio."""
+        """Says a sentence to the caller in the voice of their agent, in the middle of the hold audio."""
         self._player.announce(await synthesize(self._session.tts, text))
 
     def pause_audio(self) -> None:
@@ -94,7 +94,7 @@ class Hold:
         self._player.resume()
 
     async def stop_audio(self) -> None:
-        """Silence, and no hold track is left published. Can be called more than once."""
+        """Stops the audio; no hold track is left published. Can be called more than once."""
         self._end_stand_in()
         await self._player.aclose()
 

@@ -19,7 +19,7 @@ HoldAudio = AudioSource | AudioConfig | list[AudioConfig] | None
 
 RATE = 48000
 FRAME = RATE // 50
-"""Samples of 20 ms: what may still be heard after a pause."""
+"""Samples of 20 ms: the most that is heard after a pause."""
 QUEUE_MS = 200
 TRACK_NAME = "hold_audio"
 DEFAULT_VOLUME = 0.8
@@ -27,11 +27,11 @@ DEFAULT_VOLUME = 0.8
 FADE_IN = 2.5
 """Seconds for which the built-in hold music is all but silent at its start: the caller would think the line dead."""
 PUBLISH_LIMIT = 2.0
-"""Seconds; in a room that is gone, the SDK never returns from publishing and unpublishing."""
+"""Seconds; in a room that has ended, the SDK never returns from publishing and unpublishing."""
 
 
 class HoldPlayer:
-    """Plays from `start` to `aclose`. What cannot be played is replaced by the built-in hold music."""
+    """Plays from `start` to `aclose`. Unplayable audio is replaced by the built-in hold music."""
 
     def __init__(self, room: rtc.Room, audio: HoldAudio, *, use_default: bool) -> None:
         self._room = room
@@ -45,11 +45,11 @@ class HoldPlayer:
         self._pumping: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Returns at once; nobody waits for the track to be published."""
+        """Returns at once, before the track is published."""
         if self._silent:
             return
         track = rtc.LocalAudioTrack.create_audio_track(TRACK_NAME, self._source)
-        # Not as a microphone's: a relay carries what our agent says to the other room, not what it plays.
+        # Not as a microphone's: a relay carries our agent's speech to the other room, not its hold audio.
         self._publishing = asyncio.create_task(self._room.local_participant.publish_track(track))
         self._publishing.add_done_callback(_tell_failure)
         self._pumping = asyncio.create_task(self._pump())
@@ -70,7 +70,7 @@ class HoldPlayer:
         self._playing.set()
 
     async def aclose(self) -> None:
-        """Silence, and no track is left published. Can be called more than once."""
+        """Stops the audio; no track is left published. Can be called more than once."""
         self.pause()
         if self._pumping is not None:
             self._pumping.cancel()
@@ -84,7 +84,7 @@ class HoldPlayer:
         await self._source.aclose()
 
     async def _unpublish(self, sid: str) -> None:
-        """Ends with the room as well: the SDK's own call never returns from a room that goes meanwhile."""
+        """Returns when the room ends meanwhile, too: the SDK's own call never does."""
         gone = asyncio.Event()
 
         def on_gone(*_: object) -> None:
@@ -111,7 +111,7 @@ class HoldPlayer:
         return self._publishing.done() and not self._publishing.cancelled() and not self._publishing.exception()
 
     async def sound(self) -> AsyncIterator[rtc.AudioFrame]:
-        """What the caller is to hear, for as long as somebody plays it: from here on, not on the track."""
+        """The audio for the caller, as long as a consumer plays it: from here on, not on the track."""
         if self._pumping is not None:
             self._pumping.cancel()
         async for frame in self._sound():
@@ -159,7 +159,7 @@ def _choose(audio: HoldAudio) -> AudioConfig | None:
 
 
 async def loud_hold_music() -> AsyncIterator[rtc.AudioFrame]:
-    """The built-in hold music for ever, without the near-silence at its start."""
+    """The built-in hold music forever, without the near-silence at its start."""
     while True:
         skip = FADE_IN
         async for frame in audio_frames_from_file(BuiltinAudioClip.HOLD_MUSIC.path(), RATE, 1):

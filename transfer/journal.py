@@ -1,6 +1,6 @@
 """The journal of a transfer: each change of phase goes through it, to the clock, the log, the span and the listener.
 
-It never acts: nothing of a transfer begins, waits or ends because it is told. Nor does a listener that raises end one.
+It never acts: no step of a transfer begins, waits or ends because of it. Nor does a listener that raises end one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class PhaseClock:
 
 
 class Conversation(Protocol):
-    """What the journal reads of a consult."""
+    """The part of a consult that the journal reads."""
 
     @property
     def room_name(self) -> str: ...
@@ -45,7 +45,7 @@ class Conversation(Protocol):
 
 
 class Journal:
-    """One transfer's; each attempt has its own part of it."""
+    """The journal of one transfer; each attempt has its own part of it."""
 
     def __init__(self, transfer: str, call_reason: str = "", listener: EventListener | None = None) -> None:
         """`transfer`: the id of the transfer, which names it in the log and in the consult rooms."""

@@ -1,4 +1,4 @@
-"""What the transfer needs of LiveKit Agents and no public name gives. `test_livekit_adapter.py` fails when it changes."""
+"""Parts of LiveKit Agents that the transfer needs and no public name gives. `test_livekit_adapter.py` fails when it changes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Telephone numbers and credentials as they may stand in a log.
 
-In doubt a number is masked: ten to fifteen digits of which nothing says what they are may be a telephone's. The time it
-takes grows with the length of the text and no faster: every part of the expressions below is possessive or bounded.
+In doubt a number is masked: ten to fifteen digits without a label may be a telephone's. The time it takes grows with
+the length of the text and no faster: every part of the expressions below is possessive or bounded.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LABEL = 48
 _SPACE = " \u00a0\u2000-\u200a\u202f\u3000"
 _HYPHEN = "\\-\u2010-\u2015\u2212\ufe63\uff0d"
 
-# What has many digits and is no number to dial. Each is bounded, and begins where no other word or number goes on.
+# Words and numbers with many digits that are no number to dial. Each is bounded, and begins where no other word or number goes on.
 _KEPT = rf"""
     (?<![0-9A-Za-z]) [0-9a-fA-F]{{8}} (?: -[0-9a-fA-F]{{4}} ){{3}} -[0-9a-fA-F]{{12}} (?![0-9A-Za-z])    # a UUID
   | (?<![0-9A-Za-z]) (?!SIP_|TEL_) [A-Z]{{2,3}} _ [0-9A-Za-z]{{12}} (?![0-9A-Za-z])     # LiveKit's ids: RM_, PA_, AJ_
@@ -56,7 +56,7 @@ _ATOM = re.compile(
     """,
     re.VERBOSE | re.ASCII,
 )
-# What stands between two parts of one written number.
+# Signs between two parts of one written number.
 _JOINT = re.compile(rf"[{_SPACE}]{{1,2}}|[{_SPACE}]?[/{_HYPHEN}][{_SPACE}]|\)[{_SPACE}]|[{_SPACE}]\(")
 _ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
 _DIGITS = re.compile(r"\d+", re.ASCII)
@@ -70,7 +70,7 @@ _UNIT = re.compile(
 )
 _COMPACT_TIME = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:[01]\d|2[0-3])[0-5]\d[0-5]\d")
 
-# A signed token (RFC 7519), which begins with `{"` in Base64. Never tried twice: what was read of it is not given back.
+# A signed token (RFC 7519), which begins with `{"` in Base64. Never tried twice: text that was read is not given back.
 _SIGNED = re.compile(r"(?<![a-z])eyJ[\w-]{8,}+(?:\.[\w-]++){0,4}+", re.ASCII)
 _AUTHORIZATION = re.compile(r"\b(bearer|basic|token)([ :\"']{1,3})([\w.~+/=-]{12,}+)", re.IGNORECASE | re.ASCII)
 _PARAMETER = re.compile(
@@ -273,7 +273,7 @@ def _is_range(written: str, groups: list[str]) -> bool:
 
 
 def _label(text: str, start: int) -> _Label:
-    """What the words before a number say that it is."""
+    """The kind of a number, by the words before it."""
     before = text[max(0, start - LABEL) : start]
     for piece in reversed(_PIECE.findall(before[before.rfind("\n") + 1 :])):
         if not piece[0].isalpha():

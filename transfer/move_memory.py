@@ -1,6 +1,6 @@
 """Whether this worker's server can move participants: asked once, and remembered for the life of the worker.
 
-Each call has a process of its own, so what one of them learns is a file; all of them inherit the beginning of its name.
+Each call has a process of its own, so an answer is remembered in a file; all processes inherit the beginning of its name.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ VARIABLE = "WARM_TRANSFER_NO_MOVE"
 """Set by the first process that imports this, which is the worker's."""
 
 if VARIABLE not in os.environ:
-    with contextlib.suppress(OSError):  # no folder can be written to: each call asks anew
+    with contextlib.suppress(OSError):  # no folder can be written to: each call asks again
         os.environ[VARIABLE] = str(Path(tempfile.gettempdir()) / f"warm-transfer-{os.getpid()}-{secrets.token_hex(4)}")
         atexit.register(lambda: _clear(Path(os.environ[VARIABLE])))
 

@@ -24,7 +24,7 @@ def resolve_instructions(
     history: str,
     language: str = prompts.LANGUAGE,
 ) -> Instructions | str:
-    """What the agent in the consult is told; `language`: the page of the sentences that the human hears."""
+    """Instructions of the agent in the consult; `language`: the page of the sentences that the human hears."""
     if isinstance(instructions, str) or (is_given(instructions) and not isinstance(instructions, WorkflowInstructions)):
         return instructions
     given = instructions if is_given(instructions) else WorkflowInstructions(extra=extra)

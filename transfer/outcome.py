@@ -38,7 +38,7 @@ class TransferReason(StrEnum):
 
 @dataclass(frozen=True)
 class AttemptRecord:
-    """What came of dialling one destination."""
+    """Outcome of dialling one destination."""
 
     destination: str
     """Its name; without one, its number or URI with most digits of a number taken out."""
@@ -60,19 +60,19 @@ class WarmTransferResult:
     seconds: dict[str, float] = field(default_factory=dict)
     """Time spent in each phase of the attempt that was connected; `hold`: all the time on hold."""
     call_reason: str = ""
-    """Why the caller needs a person, where the task was told."""
+    """Why the caller needs a person; empty where none was given."""
     attempts: list[AttemptRecord] = field(default_factory=list)
     """Every dial, in the order in which they began."""
     bridge: str = ""
     """How the two were connected: "move", "relay/packet" or "relay/sdk"."""
     bridge_reason: str = ""
-    """Why it is this one."""
+    """Why this kind was used."""
     ended_by: str = ""
-    """Who hung up first, "caller" or "human", when the task was told to return after that."""
+    """Who hung up first, "caller" or "human", where `after_bridge` is "return"."""
 
 
 class WarmTransferError(ToolError):
-    """A transfer that did not. Its message tells the model what happened; what to offer next is the agent's own business."""
+    """A transfer that failed. Its message tells the model what happened; the agent itself decides what to offer next."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class WarmTransferError(ToolError):
         self.seconds: dict[str, float] = {}
         """Time spent in each phase of the last attempt; `hold`: all the time on hold."""
         self.call_reason = ""
-        """Why the caller needs a person, where the task was told."""
+        """Why the caller needs a person; empty where none was given."""
         self.attempts: list[AttemptRecord] = []
         """Every dial, in the order in which they began."""
 
@@ -101,7 +101,7 @@ _SIP_REASONS = {
     TransferReason.DECLINED_BY_PHONE: (603, 607, 608),
     TransferReason.WRONG_NUMBER: (404, 410, 484, 485, 604),
 }
-"""What a telephone, or the network on its behalf, says of the one who was called (RFC 3261, 8197, 8688)."""
+"""Answers of a telephone, or of the network on its behalf, about the person called (RFC 3261, 8197, 8688)."""
 _ABOUT_THE_LINE = frozenset({*range(400, 500), *range(500, 600), 606})
 """Every other refusal is about us: credentials (401, 407), a caller ID or country that is not allowed (403), a codec
 (488), a provider that is full or out of order (503). The colleague has not heard of the call."""
@@ -131,11 +131,11 @@ GO_ON_AFTER = frozenset(
         TransferReason.CONSULT_DEADLINE,
     }
 )
-"""Failures after which the next destination is tried, unless the task is told otherwise."""
+"""Failures after which the next destination is tried, unless `go_on_after` says otherwise."""
 
 
 def from_dial_error(error: Exception) -> WarmTransferError:
-    """What CreateSIPParticipant's failure means.
+    """The outcome that a failure of CreateSIPParticipant means.
 
     The SIP status tells the refusals apart; a ringing timeout is `canceled` and has none, nor has a trunk that does not
     exist (seen on livekit-server 1.13.4 with livekit-sip).

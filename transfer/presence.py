@@ -1,4 +1,4 @@
-"""Who has really left a room, when our own connection to it may have been lost for a moment."""
+"""Real departures from a room, although our own connection to it may be lost for a moment."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from livekit.agents import JobContext
 from transfer.server_api import API_ERRORS, has_hung_up, is_in_room
 
 RETURN_LIMIT = 3.5
-"""Seconds that somebody who was there before our connection was made anew has to be there again, when the server does not
-answer where they are: it may announce participants in batches of 3 s."""
+"""Grace period after our own reconnection, in seconds, when the server does not answer: a participant seen before it has left
+if they have not reappeared by then. The server may announce participants in batches of 3 s."""
 LOOK = 0.5
-"""Seconds between two questions to the server about somebody whom it knows and has not announced yet."""
+"""Seconds between two queries of the server about a participant whom it knows and has not announced yet."""
 
 
 def present_in(room: rtc.Room) -> set[str]:
-    """The identities of those in the room who have not hung up, us left out."""
+    """The identities of the other participants in the room who have not hung up."""
     return {identity for identity, them in room.remote_participants.items() if not has_hung_up(them)}
 
 
 class Departures:
     """Calls `on_left(identity)` once for each participant that leaves; a telephone has left when it hangs up.
 
-    A connection that is lost and made anew takes everybody away and brings them back; they have not left. Who is not
-    there once it is back may have left meanwhile, or not be announced yet: the server is asked.
+    A reconnection removes all participants and brings them back; they have not left. A participant who is missing
+    after it may have left meanwhile, or not be announced yet: the server is asked.
     """
 
     def __init__(self, job: JobContext, on_left: Callable[[str], None], room: rtc.Room | None = None) -> None:
@@ -36,7 +36,7 @@ class Departures:
         self._away = room.connection_state == rtc.ConnectionState.CONN_RECONNECTING
         self._missing: set[str] = set()
         self._hung_up: set[str] = set()
-        """Told already: the server announces their leaving, or after a new connection their being there, later."""
+        """Identities already reported: the server announces their departure, or their presence after a reconnection, later."""
         self._looking: asyncio.Task[None] | None = None
         self._handlers: list[tuple[str, Callable[..., None]]] = [
             ("participant_disconnected", self._on_participant_gone),
@@ -50,11 +50,11 @@ class Departures:
 
     @property
     def is_away(self) -> bool:
-        """True while the connection is being made anew."""
+        """True while we reconnect."""
         return self._away
 
     def expect(self, identities: Iterable[str]) -> None:
-        """Whoever of these is not there has left; while we are away ourselves, that is seen once we are back."""
+        """Each of these who is missing has left; while we reconnect, that is decided afterwards."""
         missing = set(identities) - present_in(self._room)
         if self._away:
             self._missing |= missing

@@ -1,4 +1,4 @@
-"""Reads `prompts/`: `instruction` is what a model is told, `sentence` what a person hears. None of it stands in code.
+"""Reads `prompts/`: `instruction` returns texts for models, `sentence` those for people. None stands in code.
 
 Instructions are English. Sentences have one page a language. `transfer.proofreading` compares both with what code asks for.
 """
@@ -13,16 +13,15 @@ from typing import Any
 
 FOLDER = Path(__file__).resolve().parent.parent / "prompts"
 LANGUAGE = "en"
-"""The page that is spoken from where nobody asks for another."""
+"""The page of sentences where no other is asked for."""
 NAME_OF_LANGUAGE = "language"
 """The key of a page under which its language's English name stands."""
 
 
 def instruction(name: str, /, **values: object) -> str:
-    """What a model is told: `prompts/instructions/<name>.txt`, or of `<file>.<key>` that key of `<file>.toml`.
+    """A text for a model: `prompts/instructions/<name>.txt`, or of `<file>.<key>` that key of `<file>.toml`.
 
-    Raises FileNotFoundError for an unknown file, and KeyError for an unknown key or a value that the text wants and nobody
-    gave.
+    Raises FileNotFoundError for an unknown file, and KeyError for an unknown key or a missing value.
     """
     return template(name).format(**values)
 
@@ -41,16 +40,15 @@ def instruction_table(file: str, /) -> dict[str, Any]:
 
 
 def sentence(key: str, /, language: str = LANGUAGE, **values: object) -> str:
-    """What a person hears: the key, such as "transfer.opening", of `prompts/sentences/<language>.toml`.
+    """A sentence for a person: the key, such as "transfer.opening", of `prompts/sentences/<language>.toml`.
 
-    Raises FileNotFoundError for a language without a page, and KeyError for an unknown key or a value that the text wants
-    and nobody gave.
+    Raises FileNotFoundError for a language without a page, and KeyError for an unknown key or a missing value.
     """
     return _texts_of(FOLDER / "sentences" / f"{language}.toml")[key].format(**values)
 
 
 def name_of(language: str, /) -> str:
-    """The language's English name, such as "German", as models are told it."""
+    """The language's English name, such as "German", for models."""
     return sentence(NAME_OF_LANGUAGE, language)
 
 

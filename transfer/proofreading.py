@@ -1,4 +1,4 @@
-"""Compares `prompts/` with what code asks for, once, at start: what is wrong is one line that names file, key and remedy.
+"""Compares `prompts/` with the texts that code asks for, once, at start: each fault is a line that names file, key and remedy.
 
 A text that lacks a value, or wants one that nobody has, would otherwise be spoken with its braces in the middle of a call.
 """
@@ -29,7 +29,7 @@ INSTRUCTIONS: Mapping[str, str] = {
     "requests.screen": "",
     "screen": "words",
 }
-"""What models are told in a transfer, each with the values that are filled in; those with ? may be left out."""
+"""Texts for models in a transfer, each with the values that are filled in; those with ? may be left out."""
 SENTENCES: Mapping[str, str] = {
     prompts.NAME_OF_LANGUAGE: "",
     **{
@@ -52,12 +52,12 @@ SENTENCES: Mapping[str, str] = {
         }.items()
     },
 }
-"""What people hear in a transfer, in the same way."""
+"""Sentences for people in a transfer, in the same way."""
 
 
 @dataclass(frozen=True)
 class Values:
-    """What is filled into a text."""
+    """Values that are filled into a text."""
 
     known: frozenset[str]
     needed: frozenset[str]
@@ -74,7 +74,7 @@ def problems(
     sentences: Mapping[str, str] = SENTENCES,
     folder: Path = prompts.FOLDER,
 ) -> list[str]:
-    """What is wrong with the texts in this folder, a line each."""
+    """The faults of the texts in this folder, a line each."""
     return [
         *_problems_of_instructions(folder / "instructions", instructions),
         *_problems_of_pages(folder / "sentences", sentences),
@@ -82,7 +82,7 @@ def problems(
 
 
 def read_text(path: Path) -> tuple[str, list[str]]:
-    """The text, and a line when it cannot be had."""
+    """The text, and a line when it cannot be read."""
     try:
         text = prompts.decode(data := path.read_bytes())
     except OSError as error:
@@ -96,7 +96,7 @@ def read_text(path: Path) -> tuple[str, list[str]]:
 
 
 def read_table(path: Path) -> tuple[dict[str, Any], list[str]]:
-    """The table, and a line when it cannot be had."""
+    """The table, and a line when it cannot be read."""
     text, found = read_text(path)
     try:
         return tomllib.loads(text), found
@@ -155,7 +155,7 @@ def _table(key: str) -> str:
 
 
 def _as_written(texts: Mapping[str, object], asked: Mapping[str, Values]) -> Iterator[tuple[str, Values]]:
-    """What the texts that are good want filled in: other languages fill in the same."""
+    """The values of the good texts: other languages fill in the same."""
     for key, text in texts.items():
         if isinstance(text, str) and not (key in asked and _problems_of_text("", text, asked[key])):
             with contextlib.suppress(ValueError):

@@ -17,30 +17,30 @@ VOICEMAIL_WORDS = re.compile(
     r"|can(no|')t come to the phone",
     re.IGNORECASE,
 )
-"""What answering machines say, and people who answer a telephone do not: "can they leave a message?" is a person."""
+"""Phrases of answering machines that people do not use to answer a telephone: "can they leave a message?" is a person."""
 
 MENU_WORDS = re.compile(
     r"\b(press|dial|push|enter) (\d|zero|one|two|three|four|five|six|seven|eight|nine|star|pound|hash)\b|main menu"
     r"|(listen (carefully )?|our )(to )?(the )?(following )?(menu )?options have|say or press|your party's extension",
     re.IGNORECASE,
 )
-"""What phone menus say."""
+"""Phrases of phone menus."""
 ASSISTANT_WORDS = re.compile(
     r"(state|record|say|tell (me|us)|leave) your name (and|after)|call[- ]screening|screen(s|ing) (this|their|your|the) calls?"
     r"|(your )?name and (the )?(reason|why|what)|(why|reason) (you are|you're|for) (your )?call(ing)?",
     re.IGNORECASE,
 )
-"""What assistants say that answer for somebody and ask who is there."""
+"""Phrases of assistants that answer for somebody and ask who is there."""
 WAITING_WORDS = re.compile(
     r"(stay|remain|hold) on the line|please (hold|wait|stand by)|(connecting|transferring|putting) you (now|through)?"
     r"|if (they are|they're|he is|she is|the person is) available|(just )?(one|a) moment",
     re.IGNORECASE,
 )
-"""What is said, by a machine or a secretary, before somebody else comes to the phone."""
+"""Phrases of a machine or a secretary before somebody else comes to the phone."""
 
 
 class Answerer(StrEnum):
-    """Who speaks, when it is not the person who was called."""
+    """The speaker, when it is not the person called."""
 
     VOICEMAIL = "voicemail"
     MENU = "menu"
@@ -76,23 +76,23 @@ PAUSE = 0.25
 
 
 def answerer(text: str) -> Answerer | None:
-    """Who says such words on picking up; None: it may well be a person."""
+    """The speaker of such words at pick-up; None: it may well be a person."""
     return next((kind for kind, words in _WORDS.items() if words.search(text)), None)
 
 
 def from_model(word: str) -> Answerer | None:
-    """What the model, asked by `prompts/instructions/screen.txt`, took the speaker for; None: a person, or no clear answer."""
+    """The speaker according to the model, asked by `prompts/instructions/screen.txt`; None: a person, or no clear answer."""
     return next((kind for kind in Answerer if kind in word.lower()), None)
 
 
 def is_plain_acceptance(text: str) -> bool:
-    """True for a yes that nothing else can be meant by: it needs no model. "Yes, but who is it?" does."""
+    """True for an unmistakable yes: it needs no model. "Yes, but who is it?" does."""
     said = text.strip()
     return bool(ACCEPTANCE.fullmatch(said)) and not re.fullmatch(r"(?:thanks|thank you)[\s.!]*", said, re.IGNORECASE)
 
 
 class HelloWatch:
-    """Listens for the end of the first short utterance, sooner than speech recognition can tell it."""
+    """Listens for the end of the first short utterance, sooner than speech recognition can report it."""
 
     def __init__(self) -> None:
         self.over = False

@@ -1,4 +1,4 @@
-"""What the server's API is asked by the agent's process and by the relay's, and how it fails."""
+"""Requests of the agent's process and of the relay's to the server's API, and their failures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from livekit import api
 logger = logging.getLogger("transfer")
 
 API_ERRORS = (api.TwirpError, aiohttp.ClientError, TimeoutError, OSError)
-"""Of a request that was refused, not answered, or whose connection broke: `livekit.api` raises them as they come."""
+"""Errors of a request that was refused, not answered, or whose connection broke: `livekit.api` raises them as they come."""
 CALL_LIMIT = 3.0
 """Seconds that the server gets to end a room or a leg."""
 DELETE_PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6)
@@ -21,7 +21,7 @@ DELETE_PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6)
 
 
 def is_not_found(error: Exception) -> bool:
-    """True when what was to be ended is gone already."""
+    """True when the room or leg to be ended no longer exists."""
     return isinstance(error, api.TwirpError) and error.code == api.TwirpErrorCode.NOT_FOUND
 
 
@@ -35,7 +35,7 @@ class HasAttributes(Protocol):
 def has_hung_up(participant: HasAttributes) -> bool:
     """True of a telephone whose call is over: livekit-sip says so first, and leaves then.
 
-    A server to which the leaving does not get through (livekit-server 1.13.4, when the connection breaks in that moment)
+    A server that does not learn of the leaving (livekit-server 1.13.4, when the connection breaks in that moment)
     keeps the participant for 20 s.
     """
     return participant.attributes.get("sip.callStatus") == "hangup"
@@ -53,7 +53,7 @@ async def is_in_room(server: api.LiveKitAPI, room: str, identity: str) -> bool:
 
 
 async def delete_room(server: api.LiveKitAPI, room: str, pauses: Sequence[float] = DELETE_PAUSES) -> bool:
-    """Hangs up on everybody in it; True when it is gone. Whoever is in a room that stays is alone there: it is tried again."""
+    """Hangs up on everybody in it; True when it is deleted. A participant of a room that stays is alone: it is tried again."""
     for pause in (0.0, *pauses):
         await asyncio.sleep(pause)
         try:

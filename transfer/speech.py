@@ -42,7 +42,7 @@ class Sentence:
 
 
 async def synthesize(voice: tts.TTS | None, text: str) -> list[rtc.AudioFrame]:
-    """Empty when there is no voice, or when it fails or stalls: what is said in advance can be left out."""
+    """Empty when there is no voice, or when it fails or stalls: sound made in advance can be left out."""
     if voice is None:
         return []
     try:

@@ -1,4 +1,4 @@
-"""What is dialled, as the server wants it: a number or a user, and the host of one who is reached by a SIP URI.
+"""A target as the server wants it: a number or a user, and the host of a user who is reached by a SIP URI.
 
 The server refuses a whole URI ("SipCallTo should be a phone number or SIP user", protocol of 2026): it takes the user
 part, and the host as an inline trunk.
@@ -29,7 +29,7 @@ _TRANSPORTS = {
 
 @dataclass(frozen=True)
 class Target:
-    """One who can be dialled."""
+    """A number or user that can be dialled."""
 
     user: str
     """A number, an extension, or the user part of a SIP URI."""

@@ -39,7 +39,7 @@ DEFAULT_HOLD_UPDATES = 20.0
 """Seconds between two spoken updates to the caller on hold."""
 CANCEL_KEY = "*"
 SILENT_MOVE = 1.0
-"""Seconds of a bridge that does not come about; then the caller hears hold audio again."""
+"""Seconds that a bridge may take in silence; then the caller hears hold audio again."""
 INTRODUCTION_LIMIT = 10.0
 """Seconds that the introduction may take."""
 
@@ -112,14 +112,14 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
             destinations: Instead of `sip_call_to`: several, for one hold. `dtmf`, `ringing_timeout` and `person_timeout` count
                 for those that have none of their own.
             dial_order: One after the other, or all at once: the first to accept gets the call, the others are told so.
-            go_on_after: Failures of one destination that leave the others their chance; any other ends the transfer.
+            go_on_after: Failures after which the next destination is dialled, or the others go on; any other ends the transfer.
             hold_limit: Seconds on hold after which the transfer is given up; None: no limit of its own.
             hold_updates: Seconds between two sentences to the caller on hold; None: none are said.
             cancel_key: With this key the caller ends the hold and gets the agent back; None: no key does.
             bridge: How the two are connected: by MoveParticipant ("move", LiveKit Cloud), by joining the two rooms ("relay",
                 any server), or the first where the server has it and the second where not ("auto").
             introduction: One sentence that the caller's agent says to both after the bridge; it is silent from then on.
-                None leaves that, as the stock task does, to whoever awaits the task.
+                None leaves that, as the stock task does, to the tool that awaits the task.
             after_bridge: When the human hangs up and the caller stays, the call ends ("end"). Or the task returns only
                 then ("return"), so that the agent can go on with the caller; `ended_by` of the result tells who hung up
                 first. Or the agent leaves the room and the line is not watched ("leave").
@@ -128,8 +128,8 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
             consult_deadline: Seconds from pick-up until the human must have decided.
             voicemail_message: Said to a voicemail after its beep, such as who called and the number to call back; nothing
                 about the caller belongs there. Empty: it is hung up on. The caller does not wait for it.
-            redact: Takes out of the conversation what neither a model nor the human may hear; `keep_all` takes out nothing.
-            on_event: Called with each TransferEvent; what it raises is logged, and the transfer goes on.
+            redact: Takes out of the conversation all that neither a model nor the human may hear; `keep_all` takes out nothing.
+            on_event: Called with each TransferEvent; its exceptions are logged, and the transfer goes on.
 
         Raises:
             ValueError: No target or two ways of naming it, a SIP URI that cannot be dialled, or neither trunk nor connection.
@@ -191,7 +191,7 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         """When that was, on the clock of `time.monotonic`."""
         self._caller_identity: str | None = None
         self._caller_number = ""
-        """As the telephone network tells it; empty where it is withheld, and of callers who have none."""
+        """As the telephone network reports it; empty where it is withheld, and for callers who have none."""
         self._room: rtc.Room | None = None
         self._run_task: asyncio.Task[None] | None = None
         self._result: WarmTransferResult | None = None
@@ -270,7 +270,7 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
             hold.give_back()
         if not self.done():
             self.complete(outcome)
-        # Goodbyes and hanging up take their time; nobody who talks waits for it.
+        # Goodbyes and hanging up take time; the two who talk do not wait for them.
         leaving = [attempt.close() for attempt in self._attempts]
         await asyncio.gather(bridge.aclose(), *leaving, return_exceptions=True)
 
@@ -288,7 +288,7 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
             logger.exception("the transfer failed")
             failure = WarmTransferError(TransferReason.FAILED, type(error).__name__)
         if self._result is not None:
-            failure = None  # who hangs up once the two are connected ends a call, not a transfer
+            failure = None  # a hang-up once the two are connected ends a call, not a transfer
         elif failure is None:
             failure = WarmTransferError(TransferReason.FAILED)
         for attempt in self._attempts:
@@ -345,7 +345,7 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
             self._stop(TransferReason.CALLER_HUNG_UP)
 
     def _on_room_left(self, reason: rtc.DisconnectReason.ValueType) -> None:
-        """A job that shuts down leaves its room before it says a word of it; otherwise the room has ended with the caller."""
+        """A job that shuts down leaves its room before it reports the shutdown; otherwise the room has ended with the caller."""
         own_doing = reason == rtc.DisconnectReason.CLIENT_INITIATED
         self._stop(TransferReason.WORKER_STOPPING if own_doing else TransferReason.CALLER_HUNG_UP)
 
@@ -403,7 +403,7 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
             await hold.say(prompts.sentence("transfer.hold_update_briefing" if spoken_to else "transfer.hold_update"))
 
     async def _somebody_who_accepts(self, job: JobContext, briefing: brief.Briefing) -> Attempt:
-        """WarmTransferError: of the last one asked, or of the first after whom nobody else is."""
+        """WarmTransferError: of the last destination asked, or of the first after which no other is asked."""
         one_by_one = [[destination] for destination in self._destinations]
         groups = one_by_one if self._dial_order == "in_order" else [self._destinations]
         for left in range(len(groups) - 1, -1, -1):
@@ -419,7 +419,7 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         return winner
 
     async def _ask(self, job: JobContext, group: Sequence[Destination], briefing: brief.Briefing) -> Attempt:
-        """All of the group at the same time; the first to accept."""
+        """Dials all of the group at the same time; returns the first to accept."""
         asking = {asyncio.create_task(self._try(job, destination, briefing)) for destination in group}
         try:
             while True:
@@ -465,7 +465,7 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         raise AssertionError("the second try returns or raises")
 
     async def _connect(self, hold: Hold, attempt: Attempt) -> Bridged:
-        """The hold audio is gone before the human could hear it, and our agent's ear before the two can speak."""
+        """The hold audio stops before the human can hear it, and our agent stops hearing before the two can speak."""
         assert self._bridge
         consult = attempt.consult
         consult.session.input.set_audio_enabled(False)
@@ -485,14 +485,14 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
         except asyncio.CancelledError:
             connecting.cancel()
             (done,) = await asyncio.gather(connecting, return_exceptions=True)
-            # It may have come about in the very moment in which the transfer ended, or do so yet.
+            # It may have succeeded at the very moment at which the transfer ended, or may still succeed.
             self._bridge.turn_away(consult.human_identity)
             if isinstance(done, Bridged) and done.relay:
                 await done.relay.stop()
             raise
 
     async def _see_them_off(self, job: JobContext, hold: Hold, result: WarmTransferResult) -> None:
-        """Introduces the two, and does what was asked for after that; the agent hears nothing of what they say."""
+        """Introduces the two, then follows `after_bridge`; the agent hears nothing of their talk."""
         if self._introduction is not None:
             hold.let_speak()
             try:
@@ -501,7 +501,7 @@ class WarmTransferTask(AgentTask[WarmTransferResult]):
             except (TimeoutError, RuntimeError):
                 logger.info("the introduction could not be said")
         elif self._after_bridge == "end":
-            hold.give_back()  # as the stock task: whoever awaited us says what is to be said
+            hold.give_back()  # as the stock task: the tool that awaited us decides the next words
         if self._after_bridge == "leave":
             job.shutdown("the two are connected")
         elif self._after_bridge == "return" and self._line:

@@ -1,7 +1,7 @@
 """A transfer as OpenTelemetry spans, through LiveKit's tracer: `warm_transfer`, and `transfer_attempt` for each dial.
 
-What people said and whom we dialled stands in attributes with LiveKit's mark for personal data (`lk.pii.`), which its
-exporters drop unless they are told to keep it.
+Transcripts and destinations stand in attributes with LiveKit's mark for personal data (`lk.pii.`), which its
+exporters drop unless they are configured to keep them.
 """
 
 from __future__ import annotations

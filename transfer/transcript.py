@@ -1,4 +1,4 @@
-"""What is said in a consult."""
+"""The words of a consult."""
 
 from __future__ import annotations
 

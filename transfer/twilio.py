@@ -23,14 +23,14 @@ from transfer.task import WarmTransferTask
 logger = logging.getLogger("transfer")
 
 API_BASE = "https://api.twilio.com/2010-04-01"
-"""TWILIO_API_BASE_URL says otherwise, for tests."""
+"""TWILIO_API_BASE_URL replaces it, for tests."""
 SIP_ONLY = frozenset(
     {"sip_call_to", "sip_trunk_id", "sip_connection", "sip_number", "sip_headers", "dtmf", "target_phone_number"}
 )
 RINGING_TIMEOUT = 30.0
 """Seconds; the stock task's."""
 POLL = 1.0
-"""Seconds between two looks at a call's status: Twilio would tell it by a webhook, which a worker has no door for."""
+"""Seconds between two looks at a call's status: Twilio would report it by a webhook, which a worker cannot receive."""
 REQUEST_LIMIT = 10.0
 """Seconds that one request to Twilio may take."""
 FROM_REFUSED = (21210, 21212)
@@ -49,7 +49,7 @@ REASON_OF_CODE = {20003: TransferReason.TRUNK_ERROR, 20404: TransferReason.TRUNK
 
 
 class TwilioError(RuntimeError):
-    """What Twilio answered: HTTP status and its own code, no word of the request."""
+    """Twilio's answer: HTTP status and its own code, no word of the request."""
 
     def __init__(self, status: int, code: int | None) -> None:
         super().__init__(f"Twilio refused: HTTP {status}, code {code or 'unknown'}")
@@ -95,7 +95,7 @@ class TwilioAccount:
         return str((await self.request("GET", f"/Calls/{quote(sid, safe='')}.json")).get("status", ""))
 
     async def hang_up(self, sid: str) -> None:
-        """Whether it rings or talks."""
+        """Ends a call, ringing or answered."""
         path = f"/Calls/{quote(sid, safe='')}.json"
         try:
             await self.request("POST", path, Status="canceled")
@@ -117,14 +117,14 @@ class TwilioLine:
     caller_number: str = ""
 
     async def dial(self, job: JobContext, destination: Destination, consult: Consult) -> None:
-        """Returns when the phone has been picked up. WarmTransferError tells why it was not."""
+        """Returns when the phone has been picked up. WarmTransferError gives the reason why it was not."""
         limit = destination.ringing_timeout or RINGING_TIMEOUT
         placing: asyncio.Task[str] | None = None
         try:
             async with asyncio.timeout(limit + REQUEST_LIMIT):
                 await consult.create_room()
                 placing = asyncio.create_task(self._place(job, destination, consult))
-                # Shielded: a call that Twilio makes although nobody waits for it any more has to be ended.
+                # Shielded: a call that Twilio makes although its waiter has left has to be ended.
                 sid = await asyncio.shield(placing)
             async with asyncio.timeout(limit):
                 await self._wait_for_answer(sid, consult)
@@ -170,7 +170,7 @@ class TwilioLine:
 
 
 def from_twilio(error: BaseException) -> BaseException:
-    """The outcome of a call that did not come about; whatever is none stays what it is."""
+    """The outcome of a failed call; any other error is returned as it is."""
     if isinstance(error, TwilioError):
         return WarmTransferError(REASON_OF_CODE.get(error.code or 0, TransferReason.UNREACHABLE), str(error))
     if isinstance(error, TimeoutError):

@@ -1,7 +1,7 @@
-"""Takes out of the caller's words what no colleague and no model needs to hear: cards, passwords, PINs, codes, identity numbers.
+"""Takes out of the caller's words the secrets that no colleague or model needs: cards, passwords, PINs, codes, identity numbers.
 
-It works on what speech recognition writes, digits and number words alike, and keeps telephone numbers and what an order or a
-booking is known by. It errs on the side of taking out. The time it takes grows with the length of the text and no faster.
+It works on what speech recognition writes, digits and number words alike, and keeps telephone numbers and the references
+of orders and bookings. It errs on the side of taking out. The time it takes grows with the length of the text and no faster.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from transfer.redaction.secrets import Secrets
 __all__ = ["REMOVED", "Redact", "keep_all", "redact"]
 
 Redact = Callable[[str], str]
-"""A text without what may not be told on."""
+"""Returns the text without the parts that must not be passed on."""
 
 
 def _labels(language: Language) -> Phrases[Kind | None]:
@@ -40,5 +40,5 @@ def redact(text: str) -> str:
 
 
 def keep_all(text: str) -> str:
-    """For those who do not want anything taken out."""
+    """Takes nothing out."""
     return text

@@ -8,7 +8,7 @@ from functools import lru_cache
 LONGEST = 19
 """Digits of the longest card number (ISO/IEC 7812)."""
 NAMED_LENGTH = 12
-"""Digits from which what was named a card's number is one, with a slip in it perhaps; the shortest Maestro has as many."""
+"""Digits from which a number named a card's is one, perhaps with a slip in it; the shortest Maestro has as many."""
 
 _DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 _PREFIX = 6

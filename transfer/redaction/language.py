@@ -1,4 +1,4 @@
-"""What redaction knows of one language: words alone, no algorithm. Another language is another table such as english.py."""
+"""Redaction's knowledge of one language: words alone, no algorithm. Another language is another table such as english.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import Enum, auto
 
 
 class Kind(Enum):
-    """What the words before a number say that it is."""
+    """The kind of a number, by the words before it."""
 
     CARD = auto()
     """The number of a payment card."""
@@ -23,9 +23,9 @@ class Kind(Enum):
     """Words, not digits, up to the end of the clause."""
     PHONE = auto()
     NUMBER = auto()
-    """Any number: a telephone number when it is long enough, or else what was named before."""
+    """Any number: a telephone number when it is long enough, or else the kind named before."""
     KEPT = auto()
-    """What a colleague finds things by: an order, a booking, a customer. It may look like a card's number."""
+    """A reference for a colleague: an order, a booking, a customer. It may look like a card's number."""
     OTHER = auto()
     """A price, a date, an address: never so long that it looks like a card's number."""
 
@@ -45,7 +45,7 @@ class Language:
     hundred: str
     thousand: str
     plus: str
-    """What a telephone number with its country code begins with."""
+    """First word of a telephone number with its country code."""
     fillers: frozenset[str]
     """Phrases between the digits of one number."""
     acknowledgements: frozenset[str]
@@ -82,7 +82,7 @@ class Language:
     spelling: frozenset[str]
     """Words that stand for letters."""
     states: frozenset[str]
-    """First words of what a secret is like, instead of what it is."""
+    """First words of a secret's description, instead of its value."""
     not_values: frozenset[str]
     """Words after "the" that are no secret: "the password is the problem"."""
     hedges: frozenset[str]
@@ -105,7 +105,7 @@ class Language:
     request_words: frozenset[str]
     """Words with which a turn asks for what it names."""
     refusals: frozenset[str]
-    """First words of an answer that does not give what was asked for."""
+    """First words of an answer that does not give the value asked for."""
     answer_starts: frozenset[str]
     """Words before the value in an answer."""
     questions: frozenset[str]

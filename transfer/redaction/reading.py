@@ -75,12 +75,12 @@ class Element:
     paused: bool
     """Something stands before it: a filler, a comma, another turn."""
     retracted: bool = False
-    """What stands before it says that something was wrong: "no, sorry"."""
+    """The words before it say that something was wrong: "no, sorry"."""
 
 
 @dataclass(slots=True)
 class Run:
-    """Numbers of one speaker with nothing but fillers between: whoever says them says one number, or one after the other."""
+    """Numbers of one speaker with nothing but fillers between: the speaker says one number, or one after the other."""
 
     elements: list[Element] = field(default_factory=list)
     plus: bool = False

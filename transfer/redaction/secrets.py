@@ -47,7 +47,7 @@ ANSWER_TOKENS = 40
 """Tokens of an answer that may be a pass phrase."""
 
 _SECRET_KINDS = frozenset({Kind.CVV, Kind.PIN, Kind.CODE, Kind.IDENTITY})
-# Digits (least, most) of what a label may mean: right after it, in an answer, and somewhere behind it.
+# Digits (least, most) of a label's number: right after it, in an answer, and somewhere behind it.
 _DIRECT = {Kind.CVV: (3, 8), Kind.PIN: (3, 16), Kind.CODE: (3, 16), Kind.IDENTITY: (3, 12)}
 _ANSWERED = {Kind.CVV: (3, 4), Kind.PIN: (3, 8), Kind.CODE: (3, 10), Kind.IDENTITY: (4, 9)}
 _LOOSE = {Kind.CVV: (3, 4), Kind.PIN: (4, 8), Kind.CODE: (4, 9), Kind.IDENTITY: (9, 9)}
@@ -78,7 +78,7 @@ class Label:
 
 
 class Secrets:
-    """One text; `spans` is what is to be taken out of it."""
+    """One text; `spans` are the parts to be taken out of it."""
 
     def __init__(self, text: str, language: Language, labels: Phrases[Kind | None], reader: Reader) -> None:
         self._text = text
@@ -106,7 +106,7 @@ class Secrets:
         self._before: Label | None = None
         """The label before a mere "number"."""
         self._card_runs: list[Run] = []
-        """What was said of one card so far."""
+        """The parts of one card said so far."""
         self._parts: dict[str, tuple[Run, int]] = {}
         """The last number of each speaker, and its line."""
         self._removed: set[int] = set()
@@ -291,7 +291,7 @@ class Secrets:
         return True
 
     def _numbered(self, label: Label, run: Run) -> Kind | None:
-        """What a mere "number" is: a telephone's when it is long enough, or what was spoken of before."""
+        """The kind of a mere "number": a telephone's when it is long enough, or the kind spoken of before."""
         before = self._before
         if before is None or run.first - before.end > 2 * LABEL_TOKENS:
             return None
@@ -377,7 +377,7 @@ class Secrets:
                 first += 1
                 continue
             if any(element.retracted for element in run.elements):
-                self._take(run)  # what was said wrong is a card's number but for one digit
+                self._take(run)  # a number said wrong is a card's but for one digit
                 return True
             found = True
             tail = self._tail(run, end)
@@ -408,7 +408,7 @@ class Secrets:
         return end
 
     def _collect(self, run: Run, label: Label | None, number: int, direct: bool) -> None:
-        """Puts together what is said of a card in several turns, with groups repeated and corrected."""
+        """Puts together a card that is said in several turns, with groups repeated and corrected."""
         if self._is_phone(run) or self._is_quantity(run) or len(run.digits) < 2:
             return
         self._card_runs.append(run)
@@ -546,7 +546,7 @@ class Secrets:
         return index
 
     def _is_value(self, index: int, line: Line, *, words_may_follow: bool = True) -> bool:
-        """Whether words are the secret itself, and not what it is like; a code does not begin with "the"."""
+        """Whether words are the secret itself, and not its description; a code does not begin with "the"."""
         if index >= line.end or self._tokens[index].word == REMOVED:
             return False
         word = self._tokens[index].word
@@ -786,7 +786,7 @@ class Secrets:
             self._said[digits] = self._tokens[elements[-1].last].line
 
     def _echoes(self) -> None:
-        """A secret that is said again without its name, such as by the assistant."""
+        """Takes out a secret that is said again without its name, such as by the assistant."""
         for run in self._runs:
             if id(run) in self._removed or id(run) in self._kept or run.counts:
                 continue

@@ -1,4 +1,4 @@
-"""Joins two rooms of any LiveKit server: what one participant of each says is heard in the other.
+"""Joins two rooms of any LiveKit server: one participant of each is heard in the other.
 
 from transfer.relay import Side, relay_rooms
 

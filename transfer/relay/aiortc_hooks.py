@@ -1,4 +1,4 @@
-"""What the relay needs of the insides of aiortc 1.16.0 and aioice, all in one place.
+"""Internals of aiortc 1.16.0 and aioice that the relay needs, all in one place.
 
 aiortc has no public way to receive and send RTP packets without decoding them. `test_aiortc_hooks.py` fails when one of
 these names goes away or takes other arguments.
@@ -16,7 +16,7 @@ from aiortc import RTCCertificate, RTCDtlsTransport, RTCIceGatherer, RTCIceServe
 from aiortc.rtcicetransport import parse_stun_turn_uri
 
 CONSENT_INTERVAL = 1
-"""Seconds between two checks that the other end still answers; aioice has 5, which a call does not wait for."""
+"""Seconds between two checks that the other end still answers; aioice has 5, too long for a call."""
 CONSENT_FAILURES = 4
 """Checks without an answer after which the path counts as dead; aioice has 6."""
 
@@ -24,7 +24,7 @@ PacketHandler = Callable[[bytes], Awaitable[None]]
 
 
 def prepare_process(server_url: str) -> None:
-    """Sets what aioice keeps for the whole process: only ever called where nothing but the relay runs."""
+    """Sets aioice's process-wide values: called only where nothing but the relay runs."""
     aioice.ice.CONSENT_INTERVAL, aioice.ice.CONSENT_FAILURES = CONSENT_INTERVAL, CONSENT_FAILURES
     if is_loopback(server_url):
         # aioice leaves 127.0.0.1 out of its candidates, and nothing else reaches a server that listens there.
@@ -40,7 +40,7 @@ def is_loopback(url: str) -> bool:
 
 
 def is_turn(url: str) -> bool:
-    """False also for what aiortc cannot read, such as an IPv6 address: it would raise when the leg is made."""
+    """False also for a URL that aiortc cannot read, such as one with an IPv6 address: it would raise when the leg is made."""
     try:
         return parse_stun_turn_uri(url)["scheme"] in ("turn", "turns")
     except ValueError:
@@ -87,7 +87,7 @@ class MediaTransport:
         return self.is_connected
 
     async def send(self, packet: bytes) -> None:
-        """RTP or RTCP; ConnectionError when the transport is gone."""
+        """RTP or RTCP; ConnectionError when the transport is closed."""
         await self.dtls._send_rtp(packet)
 
     async def close(self) -> None:

@@ -1,7 +1,7 @@
 """The relay's own process. Started by `transfer.relay.relay` as a program, ahead of time: it waits for its order.
 
-It speaks lines of JSON on a socket. When whoever began it is gone, it goes on until one of the two people leaves, and then
-ends the call as they would have.
+It speaks lines of JSON on a socket. When its parent process ends, it goes on until one of the two people leaves, and
+then ends the call as the parent would have.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ logger = logging.getLogger("transfer.relay")
 
 
 class Line:
-    """The connection to whoever began the relay."""
+    """The connection to the parent process."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
@@ -41,7 +41,7 @@ class Line:
         self.told_to_open, self.told_to_stop = asyncio.Event(), asyncio.Event()
 
     async def read(self) -> str:
-        """One line; empty when the other end is gone."""
+        """One line; empty when the other end is closed."""
         try:
             return (await self._reader.readline()).decode()
         except ConnectionError:
@@ -52,7 +52,7 @@ class Line:
             self._writer.write(json.dumps(message).encode() + b"\n")
 
     async def watch(self) -> None:
-        """Until the other end is gone. Whoever goes before the two were connected has nobody talking."""
+        """Reads until the other end is closed; if that happens before the two are connected, nobody is talking: it stops."""
         while line := await self.read():
             message = json.loads(line)
             if message.get("open"):
@@ -70,7 +70,7 @@ class Line:
 
 
 class LogLines(logging.Handler):
-    """What is logged goes to the log of whoever began the relay, as long as they are there."""
+    """Sends what is logged to the log of the parent process, as long as it is there."""
 
     def __init__(self, line: Line) -> None:
         super().__init__(logging.INFO)

@@ -1,4 +1,4 @@
-"""What has been begun to end does end."""
+"""Work of closing, once begun, runs to its end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 async def to_the_end(work: Coroutine[Any, Any, None]) -> None:
-    """Runs `work` to its end although whoever waits for it is cancelled; that is told afterwards. It has limits of its own."""
+    """Runs `work` to its end although its waiter is cancelled; the cancellation is raised afterwards. `work` has its own limits."""
     task = asyncio.create_task(work)
     try:
         await asyncio.shield(task)

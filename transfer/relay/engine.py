@@ -1,4 +1,4 @@
-"""Carries audio between two rooms: what both engines have in common, and the choice between them."""
+"""Carries audio between two rooms: the common part of both engines, and the choice between them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ FALL_BACK_AFTER = (RelayFailure.NO_MEDIA, RelayFailure.ENCRYPTED)
 
 
 class Engine(Protocol):
-    """One way to carry it."""
+    """One way to carry audio."""
 
     name: EngineName
     ended: asyncio.Future[Ended]
 
     async def start(self) -> None:
-        """Returns when both can be heard; RelayError, and nothing is left, when that cannot be."""
+        """Returns when both can be heard; otherwise RelayError, and nothing is left."""
 
     async def close(self) -> None:
         """Leaves both rooms; harmless at any moment."""
@@ -32,7 +32,7 @@ class Engine(Protocol):
 async def start_engine(order: Order, rooms: RoomApi, opened: asyncio.Event) -> tuple[Engine, str]:
     """The engine, running, and why it is this one. RelayError when there is none.
 
-    Before `opened` nobody hears anybody: what can be done ahead of it is, and what fails ahead is tried once more then.
+    Before `opened` nobody hears anybody: all possible steps are taken ahead of it, and a failed one is tried once more then.
     """
     while True:
         try:

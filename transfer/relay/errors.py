@@ -16,11 +16,11 @@ class RelayFailure(StrEnum):
     UNREACHABLE = "unreachable"
     """No LiveKit server answers at the address."""
     NOT_ALLOWED = "not_allowed"
-    """The key or its rights do not do."""
+    """The key or its rights are not sufficient."""
     NO_ROOM = "no_room"
     """A room does not exist."""
     NO_PARTICIPANT = "no_participant"
-    """Who is to be heard did not come, or has no audio."""
+    """The participant to be heard did not come, or has no audio."""
     NO_MEDIA = "no_media"
     """No audio gets through to the server."""
     ENCRYPTED = "encrypted"
@@ -29,7 +29,7 @@ class RelayFailure(StrEnum):
 
 
 class RelayError(Exception):
-    """A relay that did not come about; nothing of it is left."""
+    """A relay that did not start; nothing of it is left."""
 
     def __init__(self, failure: RelayFailure, detail: str = "", side: SideName | None = None) -> None:
         where = f" ({side} room)" if side else ""
@@ -42,10 +42,10 @@ EndReason = Literal["left", "moved", "room_deleted", "stopped", "lost", "failed"
 
 @dataclass(frozen=True)
 class Ended:
-    """How a relay that had come about ended."""
+    """How a relay that had started ended."""
 
     side: SideName | None
-    """Where it began; None: it was told to, or failed as a whole."""
+    """The side on which the end began; None: the relay was stopped, or failed as a whole."""
     reason: EndReason
-    """The participant left; it was moved into the other room, late; the room was deleted; the relay was told to end; the
+    """The participant left; it was moved into the other room, late; the room was deleted; the relay was stopped; the
     server was lost for good; the relay broke."""

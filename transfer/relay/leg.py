@@ -35,25 +35,25 @@ PING_INTERVAL, PING_TIMEOUT = 5.0, 15.0
 SIGNAL_LIMIT = 3.0
 """Seconds until a signalling connection that is not answered is given up."""
 PROTOCOL = 16
-"""Of the signalling, as livekit-client says it."""
+"""Version of the signalling, as livekit-client sends it."""
 GOODBYE_LIMIT = 0.5
 """Seconds that each step of leaving may take."""
 
 Closed = str
 LOST: tuple[Closed, ...] = ("signalling lost", "media lost", "no answer to pings", "told to reconnect")
-"""Why a leg is closed that may join again."""
+"""Reasons for closing after which a leg may join again."""
 ROOM_GONE: Closed = "the room is gone"
 LEFT: Closed = "left"
 
 
 ROOM_ENDS = (models.ROOM_DELETED, models.ROOM_CLOSED)
 NO_LEAVE = (models.DUPLICATE_IDENTITY, *ROOM_ENDS)
-"""Whoever joins anew makes their own old connection leave; and a room that ends takes us out of it next."""
+"""A participant who joins again makes their own old connection leave; and a room that ends takes us out of it next."""
 
 
 @dataclass
 class LegEvents:
-    """What a leg tells; the first argument is the identity that it is about, where there is one."""
+    """Reports of a leg; the first argument is the identity that it is about, where there is one."""
 
     on_packet: Callable[[str, RtpPacket], Coroutine[Any, Any, None]]
     on_keys: Callable[[models.SipDTMF], None]
@@ -108,7 +108,7 @@ class Leg:
         """By SSRC."""
         self.closed_because: Closed | None = None
         self.encrypted = False
-        """True when somebody who is heard sends end-to-end encrypted audio: it is not passed on."""
+        """True when a heard participant sends end-to-end encrypted audio: it is not passed on."""
         self._sent = {
             identity: _SentTrack(f"relay-{secrets.token_hex(4)}", Outgoing(PAYLOAD_TYPE)) for identity in says
         }
@@ -131,7 +131,7 @@ class Leg:
     # -- joining and leaving
 
     async def join(self) -> None:
-        """Returns when audio can pass; RelayError, or the TimeoutError of whoever has a limit, when it cannot."""
+        """Returns when audio can pass; otherwise RelayError, or the TimeoutError of a waiter's limit."""
         self._media.dtls.on("statechange", self._on_dtls_state)
         self._media.sctp.on("datachannel", self._listen)
         _, websocket = await asyncio.gather(self._ice.iceGatherer.gather(), self._open())
@@ -299,12 +299,12 @@ class Leg:
 
     @property
     def is_present(self) -> bool:
-        """True while the one whom the relay is about is in the room."""
+        """True while the participant that the relay is about is in the room."""
         return self._hears[0] in self._sids
 
     @property
     def muted(self) -> dict[str, bool]:
-        """Of each who is heard, whether the server shows them as muted."""
+        """Whether the server shows each heard participant as muted."""
         return {identity: any(t.muted for t in self._tracks_of(identity)) for identity in self._hears}
 
     def _tracks_of(self, identity: str) -> list[_HeardTrack]:
@@ -341,7 +341,7 @@ class Leg:
         self.hearing.set()  # there is nothing to wait for
 
     def _is_heard(self, identity: str, track: models.TrackInfo) -> bool:
-        """All audio of the one whom the relay is about; of others only what they say, not what they play."""
+        """All audio of the participant that the relay is about; of others only speech, not played audio."""
         speaks = identity == self._hears[0] or track.source == models.MICROPHONE
         return track.type == models.AUDIO and speaks
 

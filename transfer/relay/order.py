@@ -1,4 +1,4 @@
-"""What a relay is asked to do, as it is handed from the process of the agent to the relay's own."""
+"""The order to a relay, as the agent's process hands it to the relay's own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from transfer.relay.errors import SideName
 
 EngineName = Literal["packet", "sdk"]
 EngineChoice = Literal["auto", "packet", "sdk"]
-"""Packets are passed on untouched; or decoded and encoded by the SDK; or the second where the first cannot be had."""
+"""Packets are passed on untouched; or decoded and encoded by the SDK; or the second where the first fails."""
 
 PARTICIPANT_LIMIT = 3.0
 """Seconds that a participant may take to be there with audio."""
@@ -18,15 +18,15 @@ PARTICIPANT_LIMIT = 3.0
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two rooms, and who is heard from it in the other."""
+    """One of the two rooms, and its participants that are heard in the other."""
 
     room: str
     participant: str
-    """Identity of the one participant that the relay is about: with it, the relay ends."""
+    """Identity of the one participant that the relay is about: when it leaves, the relay ends."""
     also: tuple[str, ...] = ()
     """Identities of others of this room whose microphone tracks are carried too, such as an agent that introduces the two."""
     keep: bool = False
-    """True: this room stays when the other side ends, as long as whoever began the relay is there to look after it."""
+    """True: this room stays when the other side ends, as long as the process that began the relay looks after it."""
     shared_key: str = ""
     """Of the end-to-end encryption of this room; empty: it has none."""
 
@@ -48,7 +48,7 @@ class Order:
     engine: EngineChoice = "auto"
     participant_limit: float = PARTICIPANT_LIMIT
     after_move: bool = False
-    """True: a move of the second participant has been given up and may still come about."""
+    """True: a move of the second participant has been given up and may still succeed."""
     token_life: float = 600.0
     """Seconds that an access token is good for; each time a leg joins it gets a new one."""
 

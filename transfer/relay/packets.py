@@ -1,4 +1,4 @@
-"""The packet engine: two legs, crossed. Audio is never decoded; a leg that loses its server is joined anew."""
+"""The packet engine: two legs, crossed. Audio is never decoded; a leg that loses its server joins again."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ logger = logging.getLogger("transfer.relay")
 CONNECT_LIMIT = 3.0
 """Seconds that a leg has to connect."""
 DIRECT_LIMIT = 1.5
-"""Of them, those for the direct way, before the server's TURN servers are used."""
+"""Seconds of those for the direct way, before the server's TURN servers are used."""
 REJOIN_LIMIT = 12.0
-"""Seconds in which a leg that has lost its server is joined anew, before the call is given up."""
+"""Seconds in which a leg that has lost its server joins again, before the call is given up."""
 HEARING_LIMIT = 0.5
-"""Seconds that a leg that has joined anew may take to hear, before it takes the place of the old one."""
+"""Seconds that a leg that has joined again may take to hear, before it takes the place of the old one."""
 REJOIN_PAUSE = 0.2
 """Seconds between two tries."""
 
@@ -92,7 +92,7 @@ class PacketEngine:
     # -- one leg
 
     async def _join_first(self, side: SideName) -> None:
-        """A server that lets nobody in for a moment may do so in the next."""
+        """Tries again: a server that refuses a join may accept one a moment later."""
         end = time.monotonic() + CONNECT_LIMIT
         while True:
             try:
@@ -104,7 +104,7 @@ class PacketEngine:
             await asyncio.sleep(REJOIN_PAUSE)
 
     async def _join(self, side: SideName) -> Leg:
-        """A leg of `side`, on the direct way or, where that leads nowhere, through the server's TURN servers."""
+        """A leg of `side`, on the direct way or, where that fails, through the server's TURN servers."""
         leg = self._make_leg(side)
         joining = asyncio.create_task(leg.join())
         try:
@@ -164,7 +164,7 @@ class PacketEngine:
     # -- what passes
 
     def _other_of(self, side: SideName) -> Leg | None:
-        """Where what comes from `side` goes; nowhere before both are opened to each other."""
+        """The leg that audio from `side` goes to; None before both are opened to each other."""
         return self._legs.get(OTHER[side]) if self._is_open else None
 
     async def _pass_on(self, side: SideName, identity: str, packet: RtpPacket) -> None:
@@ -229,7 +229,7 @@ class PacketEngine:
 
     async def _joined_again(self, side: SideName) -> bool:
         try:
-            await self._rooms.check()  # a join would make a deleted room anew
+            await self._rooms.check()  # a join would create a deleted room again
             leg = await self._join(side)
             # Until then the old one, which may have lost its signalling alone, goes on.
             with contextlib.suppress(TimeoutError):

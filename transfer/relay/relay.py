@@ -1,4 +1,4 @@
-"""Joins two rooms, from the side of whoever wants it: starts the relay's process, hands it the order, hears how it ends."""
+"""Joins two rooms, from the side of the process that asks: starts the relay's process, hands it the order, hears how it ends."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ logger = logging.getLogger("transfer.relay")
 
 CHILD = Path(__file__).with_name("child.py")
 READY_LIMIT = 20.0
-"""Seconds until both rooms are joined, over which the process is taken for hanging: both engines have limits of their own."""
+"""Seconds until both rooms are joined, after which the process is taken for hanging: both engines have limits of their own."""
 WAIT_LIMIT = 30.0
 """Seconds that a new process may take to be ready for an order, on a very busy machine."""
 STOP_LIMIT = 3.0
@@ -42,7 +42,7 @@ class RelayProcess:
 
     @classmethod
     def launch(cls) -> RelayProcess:
-        """Returns at once: the process takes about a second to be ready. OSError when there can be none."""
+        """Returns at once: the process takes about a second to be ready. OSError when none can start."""
         ours, theirs = socket.socketpair()
         try:
             # A session of its own: a signal to the agent's processes is none to the two people who talk.
@@ -64,7 +64,7 @@ class RelayProcess:
         return self._child.pid
 
     async def read(self) -> dict[str, Any] | None:
-        """The next message; None when the process has ended. What it logs is logged here."""
+        """The next message; None when the process has ended. Its log lines are logged here."""
         if self._reader is None:
             self._reader, self._writer = await asyncio.open_connection(sock=self._socket)
         while True:
@@ -86,7 +86,7 @@ class RelayProcess:
         self._send(order.to_json())
 
     async def open(self) -> tuple[EngineName, str]:
-        """Returns the engine that runs and why it is this one, once both are heard; RelayError when that cannot be."""
+        """Returns the running engine and the reason for it, once both are heard; otherwise RelayError."""
         self._send('{"open": true}')
         answer = await self._answer(READY_LIMIT)
         if "failed" in answer:
@@ -108,10 +108,10 @@ class RelayProcess:
         self._writer.write(line.encode() + b"\n")
 
     async def stop(self) -> Ended | None:
-        """Ends the process, and with it what it was doing; how that ended, if it says so. Harmless when it has ended."""
+        """Ends the process and its relay; returns how the relay ended, if reported. Harmless when it has ended."""
         ended: Ended | None = None
         if not self._has_order:
-            self._child.kill()  # it is nowhere that it would have to leave, and may still be loading
+            self._child.kill()  # it has no room to leave, and may still be loading
         elif self._writer is not None and not self._writer.is_closing():
             self._send('{"stop": true}')
             try:
@@ -133,7 +133,7 @@ class RelayProcess:
             self._socket.close()
 
     async def gone(self) -> None:
-        """Waits for its end; what does not end by itself is killed."""
+        """Waits for its end; a process that does not end by itself is killed."""
         try:
             await asyncio.to_thread(self._child.wait, STOP_LIMIT)
         except subprocess.TimeoutExpired:
@@ -142,7 +142,7 @@ class RelayProcess:
 
 
 class Relay:
-    """Two rooms that hear each other. `engine` and `why` tell how, `ended` when and why no more."""
+    """Two rooms that hear each other. `engine` and `why` tell how, `ended` when and why that ends."""
 
     def __init__(self, order: Order, process: RelayProcess) -> None:
         self._order, self._process = order, process
@@ -161,7 +161,7 @@ class Relay:
     def ended(self) -> asyncio.Future[Ended]:
         """Resolves when the relay has ended; the rooms are being deleted then, as their sides say.
 
-        Each who asks gets one of their own: that one of them gives up waiting ends nobody else's.
+        Each waiter gets a future of its own: one that gives up waiting ends no other's.
         """
         return asyncio.shield(self._ended)
 

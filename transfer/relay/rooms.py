@@ -1,4 +1,4 @@
-"""What a relay asks of the server's API: whether the rooms are there, tokens for its legs, and the end of a call."""
+"""A relay's requests to the server's API: whether the rooms are there, tokens for its legs, and the end of a call."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RELAY_ATTRIBUTE = "transfer.relay"
 
 
 def new_identity() -> str:
-    """Of one join of one leg; none is ever used again."""
+    """Identity for one join of one leg; none is reused."""
     return f"relay-{secrets.token_hex(6)}"
 
 
@@ -42,7 +42,7 @@ class RoomApi:
         self._sids: dict[str, str] = {}
         """Of the rooms that were found first, by name."""
         self._legs: set[str] = set()
-        """Identities of all legs that there have been."""
+        """Identities of all legs so far."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -53,7 +53,7 @@ class RoomApi:
         await self._api.aclose()
 
     def token(self, side: SideName, identity: str) -> str:
-        """Of the kind "agent": other agents do not take a relay for a caller, and it keeps no room open.
+        """A token of the kind "agent": other agents do not take a relay for a caller, and it keeps no room open.
 
         The attribute stands in the token: so it is there from the first moment, with either engine, and the leg needs no
         right to change its own.
@@ -86,13 +86,13 @@ class RoomApi:
         return False
 
     async def remove(self, side: SideName, identity: str) -> None:
-        """A leg that has lost its connection would stay in the room for 20 s."""
+        """Removes a leg that has lost its connection and would stay in the room for 20 s."""
         with contextlib.suppress(*API_ERRORS):
             request = api.RoomParticipantIdentity(room=self._order.side(side).room, identity=identity)
             await self._api.room.remove_participant(request)
 
     async def leave_none_made_anew(self) -> None:
-        """A leg that joins just when its room is deleted makes it anew: once it has left, nobody would be in it."""
+        """A leg that joins just when its room is deleted creates it again: once it has left, nobody would be in it."""
         if not self._legs:
             return
         with contextlib.suppress(*API_ERRORS):
@@ -105,7 +105,7 @@ class RoomApi:
                     await delete_room(self._api, room.name)
 
     async def end_call(self, ended: Ended, *, looked_after: bool) -> None:
-        """Deletes the rooms, which hangs up on whoever is in them.
+        """Deletes the rooms, which hangs up on everybody in them.
 
         A room with `keep` stays as long as it is `looked_after`, unless the call ended on its own side.
         """

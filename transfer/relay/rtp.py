@@ -1,4 +1,4 @@
-"""RTP and RTCP headers, and the numbers that a forwarded stream carries on with. Nothing here knows what is in a packet."""
+"""RTP and RTCP headers, and the numbers that a forwarded stream carries on with. Nothing here knows the content of a packet."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class RtpPacket(NamedTuple):
 
     @classmethod
     def parse(cls, data: bytes) -> RtpPacket | None:
-        """None for what is no whole RTP packet."""
+        """None for data that is no whole RTP packet."""
         try:
             first, second, sequence, timestamp, ssrc = struct.unpack_from("!BBHII", data)
             start, end = 12 + 4 * (first & 0x0F), len(data)
@@ -93,7 +93,7 @@ class Outgoing:
 
 
 class Incoming:
-    """What a receiver report says of one stream that comes in (RFC 3550, 6.4.1 and A.3, A.8)."""
+    """The contents of a receiver report about one incoming stream (RFC 3550, 6.4.1 and A.3, A.8)."""
 
     def __init__(self, ssrc: int) -> None:
         self.ssrc = ssrc

@@ -130,7 +130,7 @@ class SdkEngine:
     async def _publish_anew(
         self, side: SideName, identity: str, old: tuple[rtc.LocalAudioTrack, rtc.AudioSource]
     ) -> None:
-        """Whoever hears a track whose frames have stopped takes all that follows for late, and plays it a second late for 20 s."""
+        """A listener takes all that follows a stop of the frames for late, and plays it a second late for 20 s."""
         track, source = old
         await self._rooms[side].local_participant.unpublish_track(track.sid)
         await self._publish(side, identity)

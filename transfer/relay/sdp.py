@@ -1,4 +1,4 @@
-"""The offer of a leg, and what it reads from the answer: data, the tracks that it sends, and sections to receive in."""
+"""The offer of a leg, and the parts that it reads of the answer: data, the tracks that it sends, and sections to receive in."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PAYLOAD_TYPE = 111
 
 @dataclass(frozen=True)
 class Answer:
-    """What the server decided."""
+    """The server's decisions."""
 
     ice: RTCIceParameters
     dtls: Any
