@@ -95,19 +95,16 @@ class _Reader:
     def text(self, name: str, default: str = "") -> str:
         """One word: quotes or blanks in it come from a shell or a file that was written for another reader."""
         value = self._environment.get(name, "").strip(BLANKS)
-        if not value:
+        if not value or _PLACEHOLDER.search(value):
             return default
-        if _PLACEHOLDER.search(value):
-            return default
-        self.used[name] = value
-        if self._complained(name):
-            pass
-        elif value[0] in QUOTES or value[-1] in QUOTES:
-            self.problems.append(f"{name} has quotes around it: write it without them")
-        elif any(sign in BLANKS for sign in value):
-            self.problems.append(f"{name} has blanks in it: write it without them")
-        elif not value.isprintable():
-            self.problems.append(f"{name} has a sign in it that cannot be seen: type it again")
+        if name not in self.used:  # a variable that is read twice has one line
+            self.used[name] = value
+            if value[0] in QUOTES or value[-1] in QUOTES:
+                self.problems.append(f"{name} has quotes around it: write it without them")
+            elif any(sign in BLANKS for sign in value):
+                self.problems.append(f"{name} has blanks in it: write it without them")
+            elif not value.isprintable():
+                self.problems.append(f"{name} has a sign in it that cannot be seen: type it again")
         return value
 
     def path(self, name: str, default: Path) -> Path:
