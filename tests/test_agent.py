@@ -11,16 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.settings import ENOUGH
+
 ROOT = Path(__file__).resolve().parent.parent
 AGENT = str(ROOT / "agent.py")
-GOOD = {
-    "LIVEKIT_URL": "ws://127.0.0.1:9",
-    "LIVEKIT_API_KEY": "key",
-    "LIVEKIT_API_SECRET": "secret",
-    "OPENAI_API_KEY": "sk-1",
-    "DEEPGRAM_API_KEY": "dg",
-    "LIVEKIT_SIP_OUTBOUND_TRUNK": "ST_1",
-}
 MODELS = ("OPENAI_API_KEY", "DEEPGRAM_API_KEY")
 """What a conversation in the terminal needs."""
 WAYS = {
@@ -56,7 +50,7 @@ def run(*arguments: str, cwd: Path | None = None, **environment: str) -> subproc
 def test_missing_variables_stop_the_worker_with_a_line_each(way: str, tmp_path: Path) -> None:
     result = run(*WAYS[way], cwd=tmp_path)
     assert result.returncode == 2
-    assert [line.split()[0] for line in result.stderr.splitlines()] == list(GOOD)
+    assert [line.split()[0] for line in result.stderr.splitlines()] == list(ENOUGH)
     assert result.stdout == ""
 
 
@@ -71,7 +65,7 @@ def test_the_console_needs_the_models_alone(way: str, tmp_path: Path) -> None:
 def test_a_malformed_profile_stops_the_worker_beside_all_else_that_is_wrong(tmp_path: Path) -> None:
     profile = tmp_path / "frontdesk.toml"
     profile.write_text((ROOT / "frontdesk.toml").read_text().replace("+12025550141", "12025550141"))
-    environment = {**GOOD, "FRONTDESK_TOML": str(profile)}
+    environment = {**ENOUGH, "FRONTDESK_TOML": str(profile)}
     (tmp_path / ".env").write_text("=\n")
     with socket.create_server(("", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -91,8 +85,8 @@ def test_the_default_port_is_looked_at_too_and_dev_takes_any(tmp_path: Path) -> 
     except OSError:
         taken = None  # somebody else has it: as good
     try:
-        assert run(AGENT, "start", cwd=tmp_path, **GOOD).stderr.startswith("WORKER_HEALTH_PORT=8081 is in use")
-        missing = {**GOOD, "OPENAI_API_KEY": ""}
+        assert run(AGENT, "start", cwd=tmp_path, **ENOUGH).stderr.startswith("WORKER_HEALTH_PORT=8081 is in use")
+        missing = {**ENOUGH, "OPENAI_API_KEY": ""}
         assert "WORKER_HEALTH_PORT" not in run(AGENT, "dev", cwd=tmp_path, **missing).stderr
     finally:
         if taken:
@@ -121,7 +115,7 @@ def test_livekit_s_tools_find_the_server_and_importing_it_says_nothing(tmp_path:
 
 def test_a_utf_16_env_file_is_a_line(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes("OPENAI_API_KEY=sk\n".encode("utf-16"))
-    lines = run(AGENT, "start", cwd=tmp_path, **GOOD, WORKER_HEALTH_PORT="nan").stderr.splitlines()
+    lines = run(AGENT, "start", cwd=tmp_path, **ENOUGH, WORKER_HEALTH_PORT="nan").stderr.splitlines()
     assert lines == [
         ".env: is UTF-16: save it as UTF-8",
         "WORKER_HEALTH_PORT='nan' is out of range: write a number from 0 to 65535",
@@ -136,7 +130,11 @@ def test_a_worker_that_gives_up_its_server_exits_with_a_failure_and_no_traceback
         "w.AgentServer.__init__ = lambda self, **options: init(self, **{**options, 'max_retry': 0})\n"
     )
     result = run(
-        *WAYS["python -m livekit.agents start"], cwd=tmp_path, PYTHONPATH=str(tmp_path), WORKER_HEALTH_PORT="0", **GOOD
+        *WAYS["python -m livekit.agents start"],
+        cwd=tmp_path,
+        PYTHONPATH=str(tmp_path),
+        WORKER_HEALTH_PORT="0",
+        **ENOUGH,
     )
     assert result.returncode == 1
     assert "this worker gives up: failed to connect to livekit" in result.stdout + result.stderr
@@ -164,7 +162,7 @@ def on_a_read_only_root(then: str, **environment: str) -> subprocess.CompletedPr
 
 @pytest.mark.skipif(not can_remount(), reason="mounts need rights that this user has not")
 def test_a_read_only_root_without_a_temporary_folder_is_a_line() -> None:
-    result = on_a_read_only_root(f"exec {sys.executable} agent.py start", **GOOD, WORKER_HEALTH_PORT="0")
+    result = on_a_read_only_root(f"exec {sys.executable} agent.py start", **ENOUGH, WORKER_HEALTH_PORT="0")
     assert result.returncode == 2
     ours = [
         line for line in result.stderr.splitlines() if "onnxruntime" not in line
@@ -179,7 +177,7 @@ def test_a_read_only_root_with_a_tmpfs_is_enough() -> None:
     start = f"mount -t tmpfs tmpfs /tmp && exec timeout -s INT 60 {sys.executable} agent.py start"
     process = subprocess.Popen(
         ["unshare", "-m", "sh", "-c", READ_ONLY.format(root=ROOT, then=start)],
-        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", **GOOD, "WORKER_HEALTH_PORT": "0"},
+        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", **ENOUGH, "WORKER_HEALTH_PORT": "0"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pytest
-from livekit.agents import telemetry as livekit_telemetry
-from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from transfer import journal as journal_module
@@ -45,16 +40,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
     monkeypatch.setattr(journal_module, "time", made)
     return made
-
-
-@pytest.fixture
-def exported() -> Iterator[InMemorySpanExporter]:
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    livekit_telemetry.set_tracer_provider(provider, allow_pii=True)
-    yield exporter
-    livekit_telemetry.set_tracer_provider(trace.get_tracer_provider())
 
 
 def phases_logged(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:

@@ -39,6 +39,12 @@ def test_what_one_call_s_process_learns_is_known_to_the_next_and_gone_with_the_w
     assert list(tmp_path.iterdir()) == []
 
 
+def test_without_a_folder_to_write_to_each_call_asks_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    remember_no_move(HERE)
+    assert may_move(HERE)
+
+
 def test_a_disk_that_cannot_be_written_to_costs_nothing_but_the_question(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -11,16 +11,9 @@ from frontdesk.business.problems import ConfigurationError
 from frontdesk.voice import outbound
 from frontdesk.voice import settings as module
 from frontdesk.voice.settings import check_machine, read_settings, settle
+from tests.settings import ENOUGH
 
-GOOD = {
-    "LIVEKIT_URL": "wss://p.livekit.cloud",
-    "LIVEKIT_API_KEY": "key",
-    "LIVEKIT_API_SECRET": "secret",
-    "OPENAI_API_KEY": "sk-1",
-    "DEEPGRAM_API_KEY": "dg",
-    "LIVEKIT_SIP_OUTBOUND_TRUNK": "ST_1",
-}
-NO_TRUNK = {name: value for name, value in GOOD.items() if name != "LIVEKIT_SIP_OUTBOUND_TRUNK"}
+NO_TRUNK = {name: value for name, value in ENOUGH.items() if name != "LIVEKIT_SIP_OUTBOUND_TRUNK"}
 PAGE = {"SIP_TRUNK_HOSTNAME": "sip.example.com", "SIP_AUTH_USERNAME": "u", "SIP_AUTH_PASSWORD": "p"}
 INLINE = {**NO_TRUNK, "SIP_TRUNK_HOSTNAME": "sip.example.com", "LIVEKIT_SIP_NUMBER": "+12025550100"}
 TWILIO = {
@@ -39,7 +32,7 @@ def problems_of(environment: dict[str, str]) -> list[str]:
 
 
 def test_the_required_variables_are_enough() -> None:
-    settings = read_settings(GOOD)
+    settings = read_settings(ENOUGH)
     assert (settings.agent_name, settings.stt_model, settings.tts_provider) == ("front-desk", "nova-3", "openai")
     assert settings.deepgram_base_url == "https://api.deepgram.com"
     assert settings.llm_base_url is None and settings.tts_base_url is None
@@ -48,7 +41,7 @@ def test_the_required_variables_are_enough() -> None:
 
 def test_all_that_is_missing_is_told_at_once_a_line_each() -> None:
     problems = problems_of({})
-    assert [line.split()[0] for line in problems] == list(GOOD)
+    assert [line.split()[0] for line in problems] == list(ENOUGH)
     assert all(": write " in line and "\n" not in line for line in problems)
 
 
@@ -77,32 +70,32 @@ def test_all_that_is_missing_is_told_at_once_a_line_each() -> None:
     ],
 )
 def test_a_malformed_variable_is_named_with_what_to_write(name: str, value: str) -> None:
-    problems = problems_of({**GOOD, name: value})
+    problems = problems_of({**ENOUGH, name: value})
     assert len(problems) == 1
     assert problems[0].startswith(name)
     assert "write" in problems[0]
 
 
-@pytest.mark.parametrize("name", [*GOOD, "AGENT_NAME", "LLM_MODEL", "TTS_VOICE"])
+@pytest.mark.parametrize("name", [*ENOUGH, "AGENT_NAME", "LLM_MODEL", "TTS_VOICE"])
 @pytest.mark.parametrize("form", ['"{}"', "'{}'", "“{}”", '"{}', "{}'", "a {}", "a\t{}"])
 def test_quotes_and_blanks_are_found_at_start_and_no_secret_is_shown(name: str, form: str) -> None:
-    value = form.format(GOOD.get(name, "value"))
-    problems = problems_of({**GOOD, name: value})
+    value = form.format(ENOUGH.get(name, "value"))
+    problems = problems_of({**ENOUGH, name: value})
     assert len(problems) == 1
     assert problems[0].startswith(f"{name} has ") and "write it without" in problems[0]
     assert value not in problems[0]
 
 
-@pytest.mark.parametrize("name", [*GOOD, "AGENT_NAME"])
+@pytest.mark.parametrize("name", [*ENOUGH, "AGENT_NAME"])
 @pytest.mark.parametrize("around", ["{}\r", " {}\t", "\ufeff{}", "{}\u00a0", "{}\u200b"])
 def test_what_was_checked_is_put_into_place_for_everybody(
     name: str, around: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """LiveKit's SDK and its plugins read the raw variables: a key with a carriage return behind it is refused."""
-    for key, value in {**GOOD, "AGENT_NAME": "desk"}.items():
+    for key, value in {**ENOUGH, "AGENT_NAME": "desk"}.items():
         monkeypatch.setenv(key, around.format(value) if key == name else value)
     settings = settle(dict(module.os.environ))
-    assert module.os.environ[name] == {**GOOD, "AGENT_NAME": "desk"}[name]
+    assert module.os.environ[name] == {**ENOUGH, "AGENT_NAME": "desk"}[name]
     assert settings.agent_name == "desk"
 
 
@@ -121,24 +114,24 @@ def test_what_was_checked_is_put_into_place_for_everybody(
     ],
 )
 def test_a_placeholder_is_a_missing_value(name: str, value: str) -> None:
-    problems = problems_of({**GOOD, name: value})
+    problems = problems_of({**ENOUGH, name: value})
     assert len(problems) == 1
     assert problems[0].startswith(f"{name} is still the example's")
 
 
 def test_the_example_file_as_it_is_lacks_exactly_what_is_required() -> None:
     values = dict(re.findall(r"^([A-Z_]+)=(.*)$", EXAMPLE.read_text(), re.MULTILINE))
-    assert [line.split()[0] for line in problems_of(values)] == list(GOOD)
+    assert [line.split()[0] for line in problems_of(values)] == list(ENOUGH)
 
 
 def test_the_name_that_livekit_s_tools_write_is_read() -> None:
-    assert read_settings({**GOOD, "LIVEKIT_AGENT_NAME": "reception"}).agent_name == "reception"
-    both = {**GOOD, "LIVEKIT_AGENT_NAME": "reception", "AGENT_NAME": "desk"}
+    assert read_settings({**ENOUGH, "LIVEKIT_AGENT_NAME": "reception"}).agent_name == "reception"
+    both = {**ENOUGH, "LIVEKIT_AGENT_NAME": "reception", "AGENT_NAME": "desk"}
     assert read_settings(both).agent_name == "desk"
 
 
 def test_capitals_do_not_matter() -> None:
-    settings = read_settings({**GOOD, "TTS_PROVIDER": "Deepgram", "RECORDING": "ON"})
+    settings = read_settings({**ENOUGH, "TTS_PROVIDER": "Deepgram", "RECORDING": "ON"})
     assert settings.tts_provider == "deepgram" and settings.tts_model == "aura-2-andromeda-en"
     assert settings.records
 
@@ -148,12 +141,12 @@ def test_capitals_do_not_matter() -> None:
     ["https://generativelanguage.googleapis.com/v1beta/openai/", "https://api.deepseek.com", "http://10.0.0.1:4000"],
 )
 def test_the_address_of_the_model_need_not_end_in_v1(url: str) -> None:
-    settings = read_settings({**GOOD, "OPENAI_BASE_URL": url})
+    settings = read_settings({**ENOUGH, "OPENAI_BASE_URL": url})
     assert settings.llm_base_url == settings.tts_base_url == url.rstrip("/")
 
 
 def test_model_and_voice_may_have_addresses_of_their_own() -> None:
-    environment = {**GOOD, "OPENAI_BASE_URL": "http://a/v1", "LLM_BASE_URL": "http://b/v1"}
+    environment = {**ENOUGH, "OPENAI_BASE_URL": "http://a/v1", "LLM_BASE_URL": "http://b/v1"}
     settings = read_settings(environment)
     assert (settings.llm_base_url, settings.tts_base_url) == ("http://b/v1", "http://a/v1")
     settings = read_settings({**environment, "TTS_BASE_URL": "http://c/v1"})
@@ -161,7 +154,7 @@ def test_model_and_voice_may_have_addresses_of_their_own() -> None:
 
 
 def test_the_first_way_out_that_is_set_is_taken_and_named() -> None:
-    found = read_settings({**GOOD, **TWILIO, **INLINE}).outbound
+    found = read_settings({**ENOUGH, **TWILIO, **INLINE}).outbound
     assert isinstance(found, outbound.StoredTrunk) and "ST_1" in found.describe()
     found = read_settings({**TWILIO, **INLINE, "SIP_AUTH_USERNAME": "u", "SIP_AUTH_PASSWORD": "p"}).outbound
     assert isinstance(found, outbound.InlineTrunk) and "sip.example.com" in found.describe()
@@ -198,10 +191,19 @@ def test_the_console_needs_neither_server_nor_trunk() -> None:
 
 def test_a_folder_for_recordings_that_cannot_be_written_to_is_a_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    environment = {**GOOD, "RECORDING_FOLDER": str(tmp_path / "file" / "recordings")}
+    environment = {**ENOUGH, "RECORDING_FOLDER": str(tmp_path / "file" / "recordings")}
     assert check_machine(read_settings(environment), 0) == []
     [problem] = check_machine(read_settings({**environment, "RECORDING": "on"}), 0)
     assert problem.startswith("RECORDING_FOLDER=")
+
+
+def test_a_machine_without_a_temporary_folder_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(module.tempfile, "gettempdir", none)
+    [problem] = check_machine(read_settings(ENOUGH), 0)
+    assert problem.startswith("no temporary folder can be written to") and "TMPDIR" in problem
 
 
 def test_the_example_file_names_every_variable_that_is_read() -> None:

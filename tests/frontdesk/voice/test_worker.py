@@ -11,17 +11,9 @@ import pytest
 
 from frontdesk.voice import worker
 from frontdesk.voice.worker import TARGET_LOAD, Capacity, FrontDeskServer
+from tests.settings import ENOUGH
 
-ENVIRONMENT = {
-    "LIVEKIT_URL": "ws://127.0.0.1:9",
-    "LIVEKIT_API_KEY": "key",
-    "LIVEKIT_API_SECRET": "secret",
-    "OPENAI_API_KEY": "sk-1",
-    "DEEPGRAM_API_KEY": "dg",
-    "LIVEKIT_SIP_OUTBOUND_TRUNK": "ST_1",
-    "WORKER_HEALTH_PORT": "0",
-    "WORKER_MAX_CALLS": "3",
-}
+ENVIRONMENT = {**ENOUGH, "WORKER_HEALTH_PORT": "0", "WORKER_MAX_CALLS": "3"}
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 4, 10, 25, 1000])
